@@ -1,0 +1,1 @@
+"""Declared settings: files, read all or nothing, into frozen values with a digest."""

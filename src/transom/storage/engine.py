@@ -1,0 +1,105 @@
+"""One door to the database: SQLite (WAL, `synchronous=FULL`) or PostgreSQL (`synchronous_commit=on`).
+
+The engine is synchronous. Whoever must not block an event loop calls `Database.run`, which works in a thread;
+the group commit has a thread of its own (`decisions.writer`).
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from transom.errors import StartError, StorageError
+
+T = TypeVar("T")
+_BUSY_MS = 5_000
+
+
+class Database:
+    """An open database. `url` is SQLAlchemy's, without a password when shown."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="database")
+
+    @property
+    def url(self) -> str:
+        """The database's address, its password hidden."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def begin(self, *, write: bool = True) -> Iterator[Connection]:
+        """Open a transaction, committed at the end of the block, rolled back if it raises.
+
+        In SQLite a writing transaction takes the write lock at once, so that it never fails half-way for want of it.
+        Raises `StorageError` where the database cannot be reached, is locked for longer than five seconds, or refuses.
+        """
+        try:
+            with self.engine.connect() as connection:
+                if self.is_sqlite:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+                yield connection
+                connection.commit()
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise StorageError(f"The database ({self.url}) failed: {_first_line(error)}") from error
+
+    async def run(self, work: Callable[[Connection], T], *, write: bool = False) -> T:
+        """Run `work(connection)` in one transaction, in a thread."""
+
+        def job() -> T:
+            with self.begin(write=write) as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, job)
+
+    def close(self) -> None:
+        """Let go of every connection and thread."""
+        self._threads.shutdown(wait=True)
+        self.engine.dispose()
+
+
+def open_database(url: str) -> Database:
+    """Open the database at `url` (`sqlite:///FILE` or `postgresql://…`).
+
+    Raises `StartError` where the URL is of neither kind.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = sqlalchemy.create_engine(
+            parsed,
+            poolclass=NullPool if parsed.database in (None, ":memory:") else QueuePool,
+            connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False, "cached_statements": 512},
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        return Database(engine)
+    if parsed.get_backend_name() == "postgresql":
+        engine = sqlalchemy.create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 5, "options": "-c synchronous_commit=on -c lock_timeout=5000"},
+        )
+        return Database(engine)
+    raise StartError(
+        f"storage.database is a {parsed.get_backend_name()!r} URL. Use sqlite:///FILE or postgresql://HOST/NAME."
+    )
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """Hand transactions to us (the driver would open them lazily) and make a commit mean durable."""
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _first_line(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return str(cause).splitlines()[0] if str(cause) else type(cause).__name__

@@ -1,0 +1,184 @@
+"""The words that packages share: frozen structs and distinct types for strings that look alike.
+
+Nothing here does anything. A struct that only one package needs lives in that package.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NewType, TypeAlias
+
+import msgspec
+
+DecisionId = NewType("DecisionId", str)
+"""A UUIDv7 (RFC 9562 section 5.7) as 36 characters of text, made before anything is reserved or written."""
+CallerId = NewType("CallerId", str)
+"""Who asks: the id of a key (`key_…`) or `anonymous`. Personal data: never in the ledger in the clear."""
+Pseudonym = NewType("Pseudonym", str)
+"""HMAC of a caller's id under the ledger's pseudonym key: what the ledger holds in the caller's place."""
+RequestedModel = NewType("RequestedModel", str)
+"""A model's name as the client wrote it: `name` or `name@version`."""
+VersionName = NewType("VersionName", str)
+"""A resolved model version: always `name@version`."""
+UpstreamModel = NewType("UpstreamModel", str)
+"""The name by which an upstream knows the model."""
+Digest = NewType("Digest", str)
+"""`sha256:` and 64 lower-case hexadecimal digits, over a declared set's canonical bytes."""
+
+Rung: TypeAlias = Literal["internal", "hosted", "api", "gated", "downloadable", "fully-open"]
+RUNGS: tuple[Rung, ...] = ("internal", "hosted", "api", "gated", "downloadable", "fully-open")
+"""How far a version is released, most closed first."""
+
+Openness: TypeAlias = Literal["unknown", "api-only", "restricted-weights", "open-weights", "open-source"]
+OPENNESS: tuple[Openness, ...] = ("unknown", "api-only", "restricted-weights", "open-weights", "open-source")
+"""The plain words for how open a version is. `unknown` is neither closed nor open."""
+
+Effect: TypeAlias = Literal["permit", "forbid"]
+VerdictName: TypeAlias = Literal["pass", "flag", "redact", "block", "not run"]
+Status: TypeAlias = Literal["answered", "blocked", "refused", "failed", "abandoned", "interrupted"]
+"""What came of a request; see `decisions.life` for the transitions."""
+
+AttributeValue: TypeAlias = str | int | bool | tuple[str, ...]
+"""What Cedar may see of a resource or of the context."""
+
+ANONYMOUS = CallerId("anonymous")
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks.
+
+    `refusal` is set where the key is known but no longer valid ("expired", "revoked"): such a caller is
+    refused on the record, unlike one who is not known at all.
+    """
+
+    id: CallerId
+    name: str
+    groups: tuple[str, ...]
+    pseudonym: Pseudonym
+    refusal: str | None = None
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """What is asked for, as policy sees it: a Cedar entity type, its id and its attributes.
+
+    `digest` stands for the attributes: two resources with equal type, id and digest are the same to policy.
+    """
+
+    type: str
+    id: str
+    attributes: Mapping[str, AttributeValue]
+    digest: Digest
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What policy may know of the request besides who, what and which. Coarse on purpose: rulings are memoised."""
+
+    stream: bool = False
+    loopback: bool = False
+    """The request came from this machine."""
+
+
+class Obligations(msgspec.Struct, frozen=True):
+    """What the deciding policies' annotations oblige Transom to do besides permitting."""
+
+    safeguards: tuple[str, ...] = ()
+    retain_seconds: int | None = None
+    record: Literal["full", "commitment"] = "full"
+
+
+class Ruling(msgspec.Struct, frozen=True):
+    """The answer policies give for one request, with the policies that decided it.
+
+    `policies` are `@id` values; empty where nothing permitted (deny by default). `digest` is the policy set's.
+    """
+
+    effect: Effect
+    policies: tuple[str, ...]
+    obligations: Obligations
+    digest: Digest
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One upstream of a route and the model's name there."""
+
+    upstream: str
+    model: UpstreamModel
+
+
+class Price(msgspec.Struct, frozen=True):
+    """Decimal text, in `currency` per million tokens, by disjoint token class; dated."""
+
+    currency: str
+    input: str
+    output: str
+    cached_input: str | None = None
+    effective_at: str | None = None
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One model version of the registry, with everything a request needs of it."""
+
+    name: VersionName
+    model: str
+    version: str
+    kind: Literal["chat", "embedding"]
+    rung: Rung
+    openness: Openness
+    licence: str | None
+    producer: str | None
+    description: str | None
+    route: tuple[Target, ...]
+    price: Price | None
+    digest: Digest
+    resource: Resource
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request for an answer, as a dialect read it. `body` is what the client sent, untouched."""
+
+    action: Literal["infer", "embed"]
+    model: RequestedModel
+    stream: bool
+    body: bytes
+    texts: tuple[str, ...]
+    """Every text a safeguard must see, in order: system prompts, messages, tool results, inputs."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something a safeguard found: of what kind, and where (`span` in characters of `texts[text]`)."""
+
+    safeguard: str
+    kind: str
+    text: int
+    start: int
+    end: int
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What one safeguard says of one prompt or answer, with what it scanned (`not run` is a verdict)."""
+
+    safeguard: str
+    stage: Literal["prompt", "answer"]
+    verdict: VerdictName
+    findings: tuple[Finding, ...]
+    bytes_scanned: int
+    mode: str
+    """How it was scanned: `whole`, or why it was not."""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens consumed, in disjoint classes. `None` is missing, zero is zero; `source` says who counted."""
+
+    input: int | None
+    """Input tokens that no cache served."""
+    cached_input: int | None
+    output: int | None
+    """Output tokens, reasoning tokens excluded."""
+    reasoning: int | None
+    source: Literal["upstream", "absent"]
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One try at one upstream: what came of it, and how long it took in milliseconds."""
+
+    upstream: str
+    result: str
+    milliseconds: int
