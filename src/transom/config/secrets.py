@@ -1,0 +1,59 @@
+"""Secrets by reference: a settings file names where a secret is, and never holds it."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from transom.errors import ConfigError
+
+
+class SecretRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a secret is: `{ env = "NAME" }` or `{ file = "/path" }`, exactly one of the two."""
+
+    env: str | None = None
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` (which msgspec reports as its `ValidationError`) unless exactly one is given."""
+        if bool(self.env) == bool(self.file):
+            raise ValueError('a secret is named by exactly one of { env = "NAME" } and { file = "/path" }')
+
+    def resolve(self, what: str) -> str:
+        """Return the secret, trimmed of white space at both ends.
+
+        `what` is the setting that needs it ("upstreams.openai.key"), for the error. A relative file is found from the
+        folder the process runs in. Raises `ConfigError` where the variable or the file is missing, unreadable or
+        empty; the error names it and never shows what it holds.
+        """
+        return self._from_environment(what) if self.env else self._from_file(what)
+
+    def _from_environment(self, what: str) -> str:
+        name = self.env or ""
+        found = os.environ.get(name)
+        if found is None:
+            raise ConfigError(
+                f"{what} needs the environment variable {name}, which is not set. "
+                f"Set it where Transom is started: export {name}=…"
+            )
+        if not found.strip():
+            raise ConfigError(f"{what} needs the environment variable {name}, which is empty. Give it the secret.")
+        return found.strip()
+
+    def _from_file(self, what: str) -> str:
+        path = Path(self.file or "").expanduser()
+        try:
+            found = path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(
+                f"{what} needs the file {path}, which cannot be read: {error.strerror}. "
+                "Write the secret into it, readable by the user who runs Transom."
+            ) from error
+        except UnicodeDecodeError:
+            # `from None`: the decoder's own error holds the bytes it could not read, which are the secret.
+            raise ConfigError(
+                f"{what} needs the file {path}, which is not UTF-8 text. Write the secret into it as text."
+            ) from None
+        if not found:
+            raise ConfigError(f"{what} needs the file {path}, which is empty. Write the secret into it.")
+        return found
