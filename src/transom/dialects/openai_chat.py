@@ -1,0 +1,111 @@
+"""OpenAI Chat Completions: `POST /v1/chat/completions`, plain and streamed.
+
+Source: OpenAI's API reference, "Chat Completions". Only the fields that Transom must understand are named here; all
+others travel on untouched.
+"""
+
+import msgspec
+
+from transom.dialects.model_name import swap_model
+from transom.dialects.openai_json import Answer, WireUsage, read_request, read_response, to_usage
+from transom.values import Call, RequestedModel, UpstreamModel
+
+PATH = b"/chat/completions"
+_TAIL = 65_536
+_LAST = 16
+"""A stream's finish reason, usage and end mark are looked for in its last 16 events, within its last 64 KiB."""
+
+
+class _Part(msgspec.Struct):
+    text: str | None = None
+
+
+class _Function(msgspec.Struct):
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    function: _Function | None = None
+
+
+class _Message(msgspec.Struct):
+    content: str | list[_Part] | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Request(msgspec.Struct):
+    model: str
+    messages: list[_Message]
+    stream: bool | None = None
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Response(msgspec.Struct):
+    model: str | None = None
+    usage: WireUsage | None = None
+    choices: list[_Choice] | None = None
+    error: msgspec.Raw | None = None
+
+
+_requests = msgspec.json.Decoder(_Request)
+_responses = msgspec.json.Decoder(_Response)
+
+
+def read(body: bytes) -> Call:
+    """Read a request. Raises `InvalidRequest` naming the field that is wrong."""
+    request = read_request(_requests, body)
+    return Call("infer", RequestedModel(request.model), request.stream is True, body, _texts(request.messages))
+
+
+def write(call: Call, model: UpstreamModel) -> bytes:
+    """Return the request as the upstream shall see it: the client's bytes, with the upstream's name of the model."""
+    return swap_model(call.body, model)
+
+
+def read_answer(body: bytes) -> Answer:
+    """Read a plain answer for the record. An answer that is no JSON object is not complete."""
+    response = read_response(_responses, body)
+    if response is None:
+        return Answer(complete=False)
+    return Answer(complete=response.choices is not None, model=response.model, usage=to_usage(response.usage))
+
+
+def read_stream(received: bytes) -> Answer:
+    """Read the end of a stream of server-sent events for the record.
+
+    Complete means that a finish reason or `[DONE]` arrived: a stream that merely stops was cut, and OpenAI's clients
+    would not notice.
+    """
+    answer = Answer(complete=False)
+    for event in _last_events(received):
+        if event == b"[DONE]":
+            answer.complete = True
+            continue
+        chunk = read_response(_responses, event)
+        if chunk is None:
+            continue
+        answer.model = chunk.model or answer.model
+        answer.usage = to_usage(chunk.usage) or answer.usage
+        answer.failed = answer.failed or chunk.error is not None
+        answer.complete = answer.complete or any(choice.finish_reason for choice in chunk.choices or ())
+    return answer
+
+
+def _last_events(received: bytes) -> list[bytes]:
+    lines = received[-_TAIL:].splitlines()
+    return [line[5:].strip() for line in lines if line.startswith(b"data:")][-_LAST:]
+
+
+def _texts(messages: list[_Message]) -> tuple[str, ...]:
+    texts: list[str] = []
+    for message in messages:
+        if isinstance(message.content, str):
+            texts.append(message.content)
+        elif message.content is not None:
+            texts.extend(part.text for part in message.content if part.text is not None)
+        functions = (tool_call.function for tool_call in message.tool_calls or ())
+        texts.extend(function.arguments for function in functions if function and function.arguments)
+    return tuple(texts)

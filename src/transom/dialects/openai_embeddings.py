@@ -1,0 +1,50 @@
+"""OpenAI Embeddings: `POST /v1/embeddings`. Source: OpenAI's API reference, "Embeddings"."""
+
+import msgspec
+
+from transom.dialects.model_name import swap_model
+from transom.dialects.openai_json import Answer, WireUsage, read_request, read_response, to_usage
+from transom.values import Call, RequestedModel, UpstreamModel
+
+PATH = b"/embeddings"
+
+
+class _Request(msgspec.Struct):
+    model: str
+    input: str | list[str | int | list[int]]
+
+
+class _Response(msgspec.Struct):
+    data: list[msgspec.Raw] | None = None
+    model: str | None = None
+    usage: WireUsage | None = None
+
+
+_requests = msgspec.json.Decoder(_Request)
+_responses = msgspec.json.Decoder(_Response)
+
+
+def read(body: bytes) -> Call:
+    """Read a request. Token arrays hold no text that a safeguard could read; they travel on as they are."""
+    request = read_request(_requests, body)
+    inputs = [request.input] if isinstance(request.input, str) else request.input
+    texts = tuple(text for text in inputs if isinstance(text, str))
+    return Call("embed", RequestedModel(request.model), stream=False, body=body, texts=texts)
+
+
+def write(call: Call, model: UpstreamModel) -> bytes:
+    """Return the request as the upstream shall see it: the client's bytes, with the upstream's name of the model."""
+    return swap_model(call.body, model)
+
+
+def read_answer(body: bytes) -> Answer:
+    """Read an answer for the record. Embedding has no output tokens; what was not counted stays missing."""
+    response = read_response(_responses, body)
+    if response is None:
+        return Answer(complete=False)
+    return Answer(complete=response.data is not None, model=response.model, usage=to_usage(response.usage))
+
+
+def read_stream(_received: bytes) -> Answer:
+    """Embeddings are never streamed."""
+    return Answer(complete=False)
