@@ -1,0 +1,40 @@
+"""What an answer cost: usage times price, in exact decimals, rounded once at the end."""
+
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+
+from transom.values import Price, Usage
+
+_MILLION = Decimal(1_000_000)
+_STEP = Decimal("0.00000001")
+"""Costs are kept to a hundred-millionth of the currency's unit: finer than any token's price today."""
+
+
+def cost(usage: Usage | None, price: Price | None) -> str | None:
+    """Return what `usage` costs at `price`, as decimal text; `None` where either is not known.
+
+    Reasoning tokens are output tokens to the price; cached input has its own price or the input's.
+    """
+    if usage is None or price is None or usage.input is None or usage.output is None:
+        return None
+    cached_price = price.input if price.cached_input is None else price.cached_input
+    total = (
+        usage.input * Decimal(price.input)
+        + (usage.cached_input or 0) * Decimal(cached_price)
+        + (usage.output + (usage.reasoning or 0)) * Decimal(price.output)
+    ) / _MILLION
+    return str(total.quantize(_STEP, rounding=ROUND_HALF_UP).normalize().__format__("f"))
+
+
+def price_problem(price: Price) -> str | None:
+    """Return what is wrong with a declared price, or `None`."""
+    for field in ("input", "output", "cached_input"):
+        text = getattr(price, field)
+        if text is None:
+            continue
+        try:
+            amount = Decimal(text)
+        except InvalidOperation:
+            return f'`{field}` is {text!r}, not a decimal number. Write it as text: "0.25".'
+        if not amount.is_finite() or amount < 0:
+            return f"`{field}` is {text!r}; a price is a number of at least 0."
+    return None

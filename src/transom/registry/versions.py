@@ -1,0 +1,168 @@
+"""The registry in force: names to versions. Pure: made from settings, asked by name."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from transom.config.digest import digest
+from transom.errors import ConfigError, ConfigErrors, InvalidRequest, NotFound
+from transom.registry.settings import ModelSettings, RouteTarget
+from transom.values import (
+    OPENNESS,
+    RUNGS,
+    AttributeValue,
+    Digest,
+    Openness,
+    RequestedModel,
+    Resource,
+    Target,
+    UpstreamModel,
+    Version,
+    VersionName,
+)
+
+_WEIGHTS_TO_OPENNESS: Mapping[str | None, Openness] = {
+    None: "unknown",
+    "none": "api-only",
+    "restricted": "restricted-weights",
+    "open": "open-weights",
+}
+_canonical = msgspec.json.Encoder(order="sorted")
+
+
+class Registry:
+    """Every model version in force. `digest` is over all their declarations."""
+
+    def __init__(self, versions: tuple[Version, ...], in_service: Mapping[str, Version]) -> None:
+        self.versions = versions
+        self.digest: Digest = digest(_canonical.encode({version.name: version.digest for version in versions}))
+        self._by_name: dict[str, Version] = {version.name: version for version in versions} | dict(in_service)
+
+    def resolve(self, requested: RequestedModel) -> Version:
+        """Return the version that `name` or `name@version` means. Raises `NotFound`, OpenAI's `model_not_found`."""
+        version = self._by_name.get(requested)
+        if version is None:
+            raise NotFound(
+                f"No model is called {requested[:100]!r} here. GET /v1/models lists those you may see.",
+                code="model_not_found",
+                param="model",
+            )
+        return version
+
+    def resolve_for(self, requested: RequestedModel, kind: str) -> Version:
+        """Resolve a model that must be of `kind`. Raises `InvalidRequest` where it is of another."""
+        version = self.resolve(requested)
+        if version.kind != kind:
+            raise InvalidRequest(
+                f"The model {version.name} is of kind {version.kind}; this endpoint needs one of kind {kind}.",
+                param="model",
+            )
+        return version
+
+    @property
+    def names(self) -> frozenset[VersionName]:
+        """Every version's full name."""
+        return frozenset(version.name for version in self.versions)
+
+
+def build_registry(models: Mapping[str, ModelSettings], upstreams: frozenset[str]) -> Registry:
+    """Make the registry of the declared models.
+
+    Raises `ConfigErrors` for a route to an upstream that is not declared, an upstream that no route uses, a model
+    whose version in service is not clear, and names that are no names. Each error's `file` is the key's path.
+    """
+    problems: list[ConfigError] = []
+    versions = [_build(key, settings, upstreams, problems) for key, settings in models.items()]
+    used = {target.upstream for version in versions for target in version.route}
+    problems += [
+        ConfigError(
+            "No model's route names this upstream. Put it into a route, or remove it.", file=f"upstreams.{name}"
+        )
+        for name in sorted(upstreams - used)
+    ]
+    in_service = _in_service(versions, models, problems)
+    if problems:
+        raise ConfigErrors(problems)
+    return Registry(tuple(versions), in_service)
+
+
+def _build(key: str, settings: ModelSettings, upstreams: frozenset[str], problems: list[ConfigError]) -> Version:
+    model, _, number = key.partition("@")
+    if not model or (not number and "@" in key) or any(character.isspace() for character in key):
+        problems.append(
+            ConfigError(f"{key!r} is not a model's name. Write NAME or NAME@VERSION.", file=f"models.{key}")
+        )
+    if not settings.route:
+        problems.append(ConfigError("The route is empty. Name an upstream.", file=f"models.{key}.route"))
+    route = tuple(_target(step, model) for step in settings.route)
+    problems += [
+        ConfigError(
+            f"The route names the upstream {target.upstream!r}, which is not declared. "
+            f"Declare [upstreams.{target.upstream}], or name one of: {', '.join(sorted(upstreams)) or 'none yet'}.",
+            file=f"models.{key}.route",
+        )
+        for target in route
+        if target.upstream not in upstreams
+    ]
+    name = VersionName(f"{model}@{number or '1'}")
+    openness = _WEIGHTS_TO_OPENNESS[settings.weights]
+    version_digest = digest(_canonical.encode({"name": name, "settings": settings}))
+    attributes: dict[str, AttributeValue] = {
+        "name": model,
+        "version": number or "1",
+        "kind": settings.kind,
+        "rung": RUNGS.index(settings.rung),
+        "rung_name": settings.rung,
+        "openness": OPENNESS.index(openness),
+        "openness_name": openness,
+        "open": OPENNESS.index(openness) >= OPENNESS.index("open-weights"),
+        "upstreams": tuple(target.upstream for target in route),
+    }
+    attributes |= {
+        field: value
+        for field, value in (("licence", settings.licence), ("producer", settings.producer))
+        if value is not None
+    }
+    return Version(
+        name=name,
+        model=model,
+        version=number or "1",
+        kind=settings.kind,
+        rung=settings.rung,
+        openness=openness,
+        licence=settings.licence,
+        producer=settings.producer,
+        description=settings.description,
+        route=route,
+        price=settings.price,
+        digest=version_digest,
+        resource=Resource("Model", name, attributes, version_digest),
+    )
+
+
+def _target(step: str | RouteTarget, model: str) -> Target:
+    if isinstance(step, str):
+        return Target(step, UpstreamModel(model))
+    return Target(step.upstream, UpstreamModel(step.model))
+
+
+def _in_service(
+    versions: list[Version], models: Mapping[str, ModelSettings], problems: list[ConfigError]
+) -> dict[str, Version]:
+    """Choose for each model the version that its bare name means."""
+    chosen = {key for key, settings in models.items() if settings.in_service}
+    result: dict[str, Version] = {}
+    for model in dict.fromkeys(version.model for version in versions):
+        keys = [key for key in models if key.partition("@")[0] == model]
+        marked = [key for key in keys if key in chosen] if len(keys) > 1 else keys
+        if len(marked) != 1:
+            problems.append(
+                ConfigError(
+                    f"{model!r} has {len(keys)} versions and {len(marked)} marked as the one in service. "
+                    "Put `in_service = true` on exactly one.",
+                    file=f"models.{keys[0]}",
+                )
+            )
+            continue
+        result[model] = next(v for key, v in zip(models, versions, strict=True) if key == marked[0])
+    return result

@@ -1,0 +1,1 @@
+"""Safeguards that need nothing but this package."""
