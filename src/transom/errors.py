@@ -4,6 +4,7 @@
     ├── ConfigError                a declared file is wrong: file, line, what, remedy
     ├── StartError                 the process cannot start here (port, home, database): what, remedy
     ├── StorageError               the database or the object store failed or is too slow
+    ├── LedgerError                the ledger, a key of it or an entry is not as it must be: what, remedy
     └── Refusal                    an answer to a caller: status, type, code, message in the dialect's shape
         ├── InvalidRequest   400   the body, or a field of it, cannot be understood
         ├── BodyTooLarge     413
@@ -60,6 +61,10 @@ class StartError(TransomError):
 
 class StorageError(TransomError):
     """The database or the object store failed, or did not answer in time."""
+
+
+class LedgerError(TransomError):
+    """The ledger, a key of it, or an entry is not as it must be. The text says what, where and what to do."""
 
 
 class Refusal(TransomError):

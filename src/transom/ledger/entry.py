@@ -1,0 +1,310 @@
+"""What the log's leaves say: one struct per type of entry, and their canonical bytes.
+
+An entry is canonical JSON (RFC 8785) in UTF-8, without floats: money is decimal text, everything else whole numbers.
+A leaf is exactly the bytes that `encode` gives. No entry holds personal data in the clear: who asked is a pseudonym,
+what was asked and answered are commitments (`ledger.seal`).
+"""
+
+import random
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import count
+from typing import Annotated, Final, Literal, TypeAlias
+
+import msgspec
+import rfc8785
+
+from transom.errors import LedgerError
+from transom.values import DecisionId, Digest, Effect, Openness, Pseudonym, Rung, Status, VerdictName
+
+MAX_BYTES: Final = 65_535
+"""The longest entry: its length travels in two bytes (C2SP tlog-tiles, "Log Entries")."""
+MAX_INTEGER: Final = 2**53 - 1
+"""The largest whole number RFC 8785 can carry."""
+
+_UUID7: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
+_AMOUNT: Final = r"^-?[0-9]+(\.[0-9]+)?$"
+
+EntryId: TypeAlias = Annotated[str, msgspec.Meta(pattern=_UUID7)]
+DecisionRef: TypeAlias = Annotated[DecisionId, msgspec.Meta(pattern=_UUID7)]
+Time: TypeAlias = Annotated[str, msgspec.Meta(pattern=_TIME)]
+"""RFC 3339, UTC, with milliseconds."""
+DigestText: TypeAlias = Annotated[Digest, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
+CommitmentText: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9+/]{43}=$")]
+"""32 bytes in base64: `ledger.seal.commitment`."""
+Amount: TypeAlias = Annotated[str, msgspec.Meta(pattern=_AMOUNT)]
+"""Decimal text, without an exponent."""
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
+
+_is_amount = re.compile(_AMOUNT).match
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A part of an entry. A field that is missing means its default, never zero."""
+
+
+class _Entry(_Part, frozen=True, kw_only=True, tag_field="type"):
+    """What every entry has."""
+
+    id: EntryId
+    """A UUIDv7. For `DecisionEntry`, the decision's id."""
+    at: Time
+
+
+class ResourceRef(_Part, frozen=True, kw_only=True):
+    """What was asked for: a Cedar entity's type and id, and the digest of its attributes at that moment."""
+
+    type: str
+    id: str
+    digest: DigestText
+
+
+class RulingPart(_Part, frozen=True, kw_only=True):
+    """What policy said: the policies that decided (none where nothing permitted) and the digest of the whole set."""
+
+    effect: Effect
+    policies: tuple[str, ...] = ()
+    digest: DigestText
+
+
+class ObligationsPart(_Part, frozen=True, kw_only=True):
+    """What the deciding policies oblige Transom to do."""
+
+    safeguards: tuple[str, ...] = ()
+    retain_seconds: Count | None = None
+    record: Literal["full", "commitment"] = "full"
+
+
+class VerdictPart(_Part, frozen=True, kw_only=True):
+    """What one safeguard said; `findings` counts by kind, never what was found or where."""
+
+    safeguard: str
+    stage: Literal["prompt", "answer"]
+    verdict: VerdictName
+    findings: Mapping[str, Count] = {}
+    bytes_scanned: Count
+    mode: str
+
+
+class CommitmentPart(_Part, frozen=True, kw_only=True):
+    """A promise of what the prompt was, without saying it, and its size in bytes."""
+
+    commitment: CommitmentText
+    size: Count
+
+
+class AnswerPart(_Part, frozen=True, kw_only=True):
+    """The same of the answer. Not `complete`: the upstream or the caller left in the middle."""
+
+    commitment: CommitmentText
+    size: Count
+    complete: bool
+
+
+class AttemptPart(_Part, frozen=True, kw_only=True):
+    """One try at one upstream."""
+
+    upstream: str
+    result: str
+    milliseconds: Count
+
+
+class UsagePart(_Part, frozen=True, kw_only=True):
+    """Tokens in disjoint classes. Missing is not zero; `source` says who counted.
+
+    The counts come from outside, and what is in the log stays in it: making one raises `LedgerError` where a count is
+    negative or beyond 2^53 - 1.
+    """
+
+    input: Count | None = None
+    cached_input: Count | None = None
+    output: Count | None = None
+    reasoning: Count | None = None
+    source: Literal["upstream", "absent"]
+
+    def __post_init__(self) -> None:
+        for tokens in (self.input, self.cached_input, self.output, self.reasoning):
+            if tokens is not None and not 0 <= tokens <= MAX_INTEGER:
+                raise LedgerError(f"A usage of {tokens} tokens is impossible. Record it as missing.")
+
+
+class CostPart(_Part, frozen=True, kw_only=True):
+    """Decimal text in `currency`, by the price sheet whose digest is `prices`.
+
+    Making one raises `LedgerError` where `amount` is not plain decimal text (`str` of a small Decimal is not).
+    """
+
+    amount: Amount
+    currency: str
+    prices: DigestText
+
+    def __post_init__(self) -> None:
+        if not _is_amount(self.amount):
+            raise LedgerError(f"The amount {self.amount!r} is not plain decimal text. Write it with format(…, 'f').")
+
+
+class TimesPart(_Part, frozen=True, kw_only=True):
+    """Durations in milliseconds: the whole request, its upstream share, and the wait until it was durable."""
+
+    total: Count
+    upstream: Count | None = None
+    durable_wait: Count | None = None
+
+
+class DecisionEntry(_Entry, frozen=True, kw_only=True, tag="decision/1"):
+    """What was ruled before a request ran. `id` is the decision's."""
+
+    by: Pseudonym
+    action: str
+    resource: ResourceRef
+    rung: Rung | None = None
+    openness: Openness | None = None
+    stream: bool = False
+    ruling: RulingPart
+    obligations: ObligationsPart = ObligationsPart()
+    verdicts: tuple[VerdictPart, ...] = ()
+    route: tuple[str, ...] = ()
+    """Names of the upstreams that may be asked, in order."""
+    prompt: CommitmentPart | None = None
+    build: str
+    """Transom's version."""
+
+
+class OutcomeEntry(_Entry, frozen=True, kw_only=True, tag="outcome/1"):
+    """What came of the request that `decision` names."""
+
+    decision: DecisionRef
+    status: Status
+    http_status: Count | None = None
+    """What the caller was answered; missing where nobody could be answered any more."""
+    reason: str | None = None
+    """The refusal's code."""
+    upstream: str | None = None
+    model: str | None = None
+    """What the upstream said that it was."""
+    attempts: tuple[AttemptPart, ...] = ()
+    usage: UsagePart | None = None
+    cost: CostPart | None = None
+    answer: AnswerPart | None = None
+    verdicts: tuple[VerdictPart, ...] = ()
+    milliseconds: TimesPart | None = None
+
+
+class PolicyEntry(_Entry, frozen=True, kw_only=True, tag="policy/1"):
+    """A policy set came into force: its digest, and each file's name and digest."""
+
+    digest: DigestText
+    files: Mapping[str, DigestText] = {}
+
+
+class SettingsEntry(_Entry, frozen=True, kw_only=True, tag="settings/1"):
+    """Settings and the registry came into force, under this build (Transom's version)."""
+
+    settings: DigestText
+    registry: DigestText
+    build: str
+
+
+class KeyEntry(_Entry, frozen=True, kw_only=True, tag="key/1"):
+    """A caller's key was issued or revoked. `key` and `by` are pseudonyms."""
+
+    event: Literal["issued", "revoked"]
+    key: Pseudonym
+    groups: tuple[str, ...] = ()
+    by: Pseudonym
+
+
+class AccessEntry(_Entry, frozen=True, kw_only=True, tag="access/1"):
+    """Counts over a period of requests that have no decision of their own.
+
+    `unidentified` counts by reason the callers who could not be identified (an entry each would let anybody grow the
+    log); `anonymous` counts reads of the log and of the metrics by nobody in particular, by what was read.
+    """
+
+    unidentified: Mapping[str, Count] = {}
+    anonymous: Mapping[str, Count] = {}
+    start: Time = msgspec.field(name="from")
+    end: Time = msgspec.field(name="to")
+
+
+class ErasureEntry(_Entry, frozen=True, kw_only=True, tag="erasure/1"):
+    """So many content rows were erased, because their retention ended before `before`."""
+
+    count: Count
+    before: Time
+
+
+Entry: TypeAlias = DecisionEntry | OutcomeEntry | PolicyEntry | SettingsEntry | KeyEntry | AccessEntry | ErasureEntry
+
+_encoder = msgspec.json.Encoder(order="sorted")
+_decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
+
+
+def encode(entry: Entry) -> bytes:
+    """Give an entry's canonical bytes (RFC 8785): the leaf of the log.
+
+    Raises `LedgerError` where it is longer than 65,535 bytes, or holds what canonical JSON cannot.
+    """
+    # msgspec writes every string and whole number as RFC 8785 does (a test compares all of Unicode), and sorts keys
+    # by UTF-8 where the RFC sorts by UTF-16. The two orders differ only beyond ASCII.
+    try:
+        data = _encoder.encode(entry)
+        if not data.isascii():
+            data = rfc8785.dumps(msgspec.to_builtins(entry))
+    except (UnicodeEncodeError, rfc8785.CanonicalizationError) as error:
+        raise LedgerError(
+            f"Entry {entry.id} holds text that is not Unicode ({error}). Replace it before it is recorded."
+        ) from error
+    if len(data) > MAX_BYTES:
+        raise LedgerError(
+            f"Entry {entry.id} has {len(data)} bytes; the log takes {MAX_BYTES}. Shorten its lists or its texts."
+        )
+    return data
+
+
+def decode(data: bytes) -> Entry:
+    """Read an entry back, strictly: every field known, typed and in range, the bytes canonical.
+
+    Raises `LedgerError`.
+    """
+    try:
+        entry = _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise LedgerError(
+            f"This is no entry of the ledger: {error}. If it came from the log, the log was written by another "
+            "version of Transom or altered: run `transom ledger verify`."
+        ) from error
+    if encode(entry) != data:
+        raise LedgerError(
+            f"Entry {entry.id} is not in canonical form (RFC 8785), so Transom did not write it. "
+            "If it came from the log, the log was altered: run `transom ledger verify`."
+        )
+    return entry
+
+
+_counter = count()
+_VERSION_7: Final = (0x7 << 76) | (0b10 << 62)
+
+
+def new_id(now_ms: int) -> DecisionId:
+    """Make a UUIDv7 (RFC 9562 section 5.7) for a moment in milliseconds since the Unix epoch.
+
+    Ids of one process made in one millisecond ascend (12 bits count, and wrap); 62 bits are random.
+    """
+    # Not a cryptographic source: an id is a name, not a secret. Python reseeds it after a fork.
+    text = f"{now_ms << 80 | _VERSION_7 | (next(_counter) & 0xFFF) << 64 | random.getrandbits(62):032x}"
+    return DecisionId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
+
+
+def timestamp(ms: int) -> str:
+    """Write milliseconds since the Unix epoch as RFC 3339 in UTC, with milliseconds."""
+    seconds, rest = divmod(ms, 1000)
+    return f"{_second(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,0 +1,101 @@
+"""Prompts and answers apart from the log: what is committed to in the open, and how it is kept in secret.
+
+- A commitment is HMAC-SHA-256(salt, "ledger-commit/1" ‖ newline ‖ content) with 32 fresh random bytes of salt. Without
+  the salt it says nothing of the content, however easy to guess that is; with it, it proves the content.
+- Salt and content are sealed together with AES-256-GCM under a key of their own decision; decision id and part are
+  authenticated with them, so that no blob can pass for another's.
+- The decision's key is random and wrapped by a key derived for that decision from the master key
+  (HMAC-SHA-256(master, "transom/wrap/1" ‖ newline ‖ decision id)): no key ever meets enough random nonces to matter.
+
+Deleting the wrapped key or the blob erases salt and content for good; the log still verifies.
+"""
+
+import os
+from base64 import b64encode
+from hmac import digest as hmac
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from transom.errors import LedgerError
+from transom.values import DecisionId
+
+Part: TypeAlias = Literal["prompt", "answer"]
+
+_KEY: Final = 32
+_NONCE: Final = 12
+_SALT: Final = 32
+_WITH_CONTENT: Final = b"\x01"
+_SALT_ONLY: Final = b"\x00"
+
+
+class RecordKey(NamedTuple):
+    """A decision's key: `raw` in memory only, `wrapped` for the database."""
+
+    raw: bytes
+    wrapped: bytes
+
+
+class Sealed(NamedTuple):
+    """What becomes of a prompt or an answer: the commitment for the log, the blob for the database."""
+
+    commitment: str
+    sealed: bytes
+
+
+class Opened(NamedTuple):
+    """What a blob holds. `content` is None where only the salt was kept."""
+
+    salt: bytes
+    content: bytes | None
+
+
+class Vault:
+    """Seals and opens contents under a master key of 32 bytes."""
+
+    def __init__(self, master_key: bytes) -> None:
+        if len(master_key) != _KEY:
+            raise LedgerError(f"The master key has {len(master_key)} bytes; it must have {_KEY}. Restore its file.")
+        self._master = master_key
+
+    def record_key(self, decision_id: DecisionId) -> RecordKey:
+        """Make a decision's key, once for its prompt and its answer."""
+        fresh = os.urandom(_KEY + _NONCE)
+        raw, nonce = fresh[:_KEY], fresh[_KEY:]
+        return RecordKey(raw, nonce + self._wrapping(decision_id).encrypt(nonce, raw, None))
+
+    def seal(
+        self, record_key: RecordKey, decision_id: DecisionId, part: Part, content: bytes, *, keep: bool = True
+    ) -> Sealed:
+        """Commit to `content` and seal it; with `keep=False` (`@record("commitment")`), seal the salt alone."""
+        fresh = os.urandom(_SALT + _NONCE)
+        salt, nonce = fresh[:_SALT], fresh[_SALT:]
+        plain = _WITH_CONTENT + salt + content if keep else _SALT_ONLY + salt
+        box = AESGCM(record_key.raw)
+        return Sealed(commitment(salt, content), nonce + box.encrypt(nonce, plain, _bound(decision_id, part)))
+
+    def open(self, wrapped: bytes, sealed: bytes, decision_id: DecisionId, part: Part) -> Opened:
+        """Open a blob of the database. Raises `LedgerError` if key, blob, decision and part do not belong together."""
+        try:
+            raw = self._wrapping(decision_id).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], None)
+            plain = AESGCM(raw).decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(decision_id, part))
+        except (InvalidTag, ValueError) as error:
+            raise LedgerError(
+                f"The {part} of decision {decision_id} cannot be opened: it was altered, or sealed under another "
+                "master key. Restore master.key or the database from a backup of the same day."
+            ) from error
+        salt, content = plain[1 : 1 + _SALT], plain[1 + _SALT :]
+        return Opened(salt, content if plain[:1] == _WITH_CONTENT else None)
+
+    def _wrapping(self, decision_id: DecisionId) -> AESGCM:
+        return AESGCM(hmac(self._master, b"transom/wrap/1\n" + decision_id.encode(), "sha256"))
+
+
+def commitment(salt: bytes, content: bytes) -> str:
+    """Give the base64 of HMAC-SHA-256(salt, "ledger-commit/1" ‖ newline ‖ content)."""
+    return b64encode(hmac(salt, b"ledger-commit/1\n" + content, "sha256")).decode()
+
+
+def _bound(decision_id: DecisionId, part: Part) -> bytes:
+    return f"transom/content/1\n{decision_id}\n{part}".encode()
