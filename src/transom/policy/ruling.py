@@ -1,0 +1,143 @@
+"""Rulings: what the policies say of one request. Pure: no I/O, no clock.
+
+A ruling is remembered under exactly what Cedar saw, so a remembered one is the one that Cedar would give again.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Literal
+
+import cedarpy
+import msgspec
+import rfc8785
+from cedarpy import pst
+
+from transom.config.digest import digest
+from transom.errors import TransomError
+from transom.policy.vocabulary import SCHEMA
+from transom.values import Caller, Context, Effect, Obligations, Resource, Ruling
+
+ERROR = "error:"
+"""In a ruling's `policies`, `error:<id>` stands for a policy that could not be evaluated: the effect is forbid.
+
+An `@id` holds no colon, so none can be taken for an error.
+"""
+
+_GENERATION = 8_192
+_FAILED = re.compile(r"error while evaluating policy `([^`]+)`")
+_Key = tuple[str, tuple[str, ...], str, str, str, str, Context]
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """One policy as declared: where it stands, what its comment says, what it obliges to where it permits."""
+
+    id: str
+    effect: Effect
+    file: str
+    line: int
+    column: int
+    summary: str
+    obligations: Obligations
+    node: pst.Template
+
+
+class Policies:
+    """A set of policies that never changes; a reload makes another.
+
+    `texts` maps each file's name to its text. `source` is the set's canonical bytes (RFC 8785 JSON of the texts and the
+    schema) and `digest` their SHA-256: whoever keeps `source` under `digest` can have an old request ruled again.
+    """
+
+    def __init__(self, policies: Iterable[Policy], texts: Mapping[str, str]) -> None:
+        self.policies = MappingProxyType({policy.id: policy for policy in policies})
+        self.texts = MappingProxyType(dict(sorted(texts.items())))
+        self.files = tuple(self.texts)
+        self.source = rfc8785.dumps({"files": dict(self.texts), "schema": SCHEMA})
+        self.digest = digest(self.source)
+        self._schema = cedarpy.Schema.from_str(SCHEMA)
+        nodes = {policy.id: policy.node for policy in self.policies.values()}
+        self._cedar = cedarpy.PolicySet.from_pst(pst.PolicySet(templates={}, static_policies=nodes, template_links=()))
+        self._young: dict[_Key, Ruling] = {}
+        self._old: dict[_Key, Ruling] = {}
+
+    def rule(self, caller: Caller, action: str, resource: Resource, context: Context) -> Ruling:
+        """Say whether `caller` may do `action` (a word of `vocabulary.ACTIONS`) to `resource`.
+
+        The ruling names the policies that decided: the permits of a permit, the forbids of a forbid, none where
+        nothing permitted. Where any policy could not be evaluated, nothing is permitted, and `policies` holds
+        `error:<id>` for it. Raises `TransomError` where the request is not one that the schema knows.
+        """
+        key = (caller.id, caller.groups, action, resource.type, resource.id, resource.digest, context)
+        ruling = self._young.get(key)
+        return self._remember(key, caller, resource) if ruling is None else ruling
+
+    def _remember(self, key: _Key, caller: Caller, resource: Resource) -> Ruling:
+        """Bounded without bookkeeping on a hit: what has not been asked for in a whole generation is forgotten."""
+        ruling = self._old.get(key)
+        if ruling is None:
+            ruling = self.evaluate(caller, key[2], resource, key[6])
+        if len(self._young) >= _GENERATION:
+            self._old, self._young = self._young, {}
+        self._young[key] = ruling
+        return ruling
+
+    def evaluate(self, caller: Caller, action: str, resource: Resource, context: Context) -> Ruling:
+        """Rule as `rule` does, from nothing remembered."""
+        try:
+            entities = cedarpy.Entities.from_json_str(_entities(caller, resource), self._schema)
+        except ValueError as error:
+            raise TransomError(f"Policies cannot rule on {resource.type} {resource.id}: {error}") from error
+        found = cedarpy.is_authorized(
+            {
+                "principal": {"type": "Caller", "id": caller.id},
+                "action": {"type": "Action", "id": action},
+                "resource": {"type": resource.type, "id": resource.id},
+                "context": msgspec.to_builtins(context),
+            },
+            self._cedar,
+            entities,
+            self._schema,
+        )
+        if found.decision is cedarpy.Decision.NoDecision:
+            raise TransomError(f"Policies cannot rule on {action} of {resource.type}: {found.diagnostics.errors}")
+        return self._ruling(found)
+
+    def _ruling(self, found: cedarpy.AuthzResult) -> Ruling:
+        reasons = tuple(sorted(found.diagnostics.reasons))
+        if found.diagnostics.errors:
+            forbids = () if found.allowed else reasons
+            failed = {ERROR + _failed_policy(message) for message in found.diagnostics.errors}
+            return Ruling("forbid", tuple(sorted({*forbids, *failed})), Obligations(), self.digest)
+        if not found.allowed:
+            return Ruling("forbid", reasons, Obligations(), self.digest)
+        obligations = combine(self.policies[reason].obligations for reason in reasons)
+        return Ruling("permit", reasons, obligations, self.digest)
+
+
+def combine(obligations: Iterable[Obligations]) -> Obligations:
+    """Return what all of `obligations` demand: every safeguard, the shortest retention, the least recorded."""
+    every = tuple(obligations)
+    retains = [each.retain_seconds for each in every if each.retain_seconds is not None]
+    record: Literal["full", "commitment"] = (
+        "commitment" if any(each.record == "commitment" for each in every) else "full"
+    )
+    return Obligations(
+        safeguards=tuple(sorted({name for each in every for name in each.safeguards})),
+        retain_seconds=min(retains, default=None),
+        record=record,
+    )
+
+
+def _entities(caller: Caller, resource: Resource) -> str:
+    groups = [{"type": "Group", "id": group} for group in caller.groups]
+    entities = [
+        {"uid": {"type": "Caller", "id": caller.id}, "attrs": {}, "parents": groups},
+        {"uid": {"type": resource.type, "id": resource.id}, "attrs": dict(resource.attributes), "parents": []},
+    ]
+    return msgspec.json.encode(entities).decode()
+
+
+def _failed_policy(message: str) -> str:
+    match = _FAILED.match(message)
+    return match[1] if match else "unknown"
