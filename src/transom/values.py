@@ -182,3 +182,9 @@ class Attempt(msgspec.Struct, frozen=True):
     upstream: str
     result: str
     milliseconds: int
+
+
+DOOR = Resource(
+    "Door", "transom", {}, Digest("sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
+)
+"""Everything that is not a model version; its attributes are the empty object, whose digest this is."""

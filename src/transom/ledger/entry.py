@@ -163,7 +163,8 @@ class DecisionEntry(_Entry, frozen=True, kw_only=True, tag="decision/1"):
     rung: Rung | None = None
     openness: Openness | None = None
     stream: bool = False
-    ruling: RulingPart
+    ruling: RulingPart | None = None
+    """Missing where the request was refused before policy was asked: its body could not be read."""
     obligations: ObligationsPart = ObligationsPart()
     verdicts: tuple[VerdictPart, ...] = ()
     route: tuple[str, ...] = ()

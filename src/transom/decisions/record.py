@@ -1,0 +1,277 @@
+"""Open a decision, close it: facts in, durable entries out."""
+
+import asyncio
+import time
+from typing import Protocol
+
+import msgspec
+
+from transom.decisions.store import ContentRow, EntryRow
+from transom.decisions.writer import GroupCommit, Write
+from transom.ledger.entry import (
+    AnswerPart,
+    AttemptPart,
+    CommitmentPart,
+    CostPart,
+    DecisionEntry,
+    Entry,
+    ObligationsPart,
+    OutcomeEntry,
+    ResourceRef,
+    RulingPart,
+    TimesPart,
+    UsagePart,
+    VerdictPart,
+    encode,
+    new_id,
+    timestamp,
+)
+from transom.ledger.seal import RecordKey, Vault
+from transom.values import (
+    DOOR,
+    Attempt,
+    Caller,
+    DecisionId,
+    Digest,
+    Resource,
+    Ruling,
+    Status,
+    Usage,
+    Verdict,
+    Version,
+)
+
+
+class Record(msgspec.Struct, eq=False):
+    """What is known of one request so far. The path fills it in; a refusal at any step records what it holds."""
+
+    id: DecisionId
+    caller: Caller
+    action: str
+    at_ms: int
+    started: float
+    """Of `time.perf_counter`, in seconds."""
+    resource: Resource = DOOR
+    version: Version | None = None
+    ruling: Ruling | None = None
+    stream: bool = False
+    verdicts: tuple[Verdict, ...] = ()
+    prompt: bytes | None = None
+    durable: asyncio.Future[None] | None = None
+    key: RecordKey | None = None
+    expires: int = 0
+    durable_wait: float | None = None
+
+
+class Outcome(msgspec.Struct, eq=False):
+    """What came of it."""
+
+    status: Status
+    http_status: int | None = None
+    reason: str | None = None
+    upstream: str | None = None
+    model: str | None = None
+    attempts: list[Attempt] = msgspec.field(default_factory=list)
+    usage: Usage | None = None
+    cost: str | None = None
+    currency: str | None = None
+    prices: Digest | None = None
+    answer: bytes | None = None
+    complete: bool = False
+    verdicts: tuple[Verdict, ...] = ()
+    upstream_seconds: float | None = None
+
+
+class Observer(Protocol):
+    """Counts what is decided."""
+
+    def closed(self, record: Record, outcome: Outcome, seconds: float) -> None:
+        """See one decision's end."""
+        ...
+
+
+class Decisions:
+    """Opens and closes the decisions of one process."""
+
+    def __init__(
+        self, writer: GroupCommit, vault: Vault, observer: Observer, *, instance: str, build: str, retain_seconds: int
+    ) -> None:
+        self._writer = writer
+        self._vault = vault
+        self._observer = observer
+        self._instance = instance
+        self._build = build
+        self.retain_seconds = retain_seconds
+
+    def begin(self, caller: Caller, action: str) -> Record:
+        """Give a request its decision's id. Nothing is written yet."""
+        at_ms = time.time_ns() // 1_000_000
+        return Record(new_id(at_ms), caller, action, at_ms, time.perf_counter())
+
+    def open(self, record: Record) -> None:
+        """Start making the decision durable; `record.durable` tells when it is.
+
+        Raises `NotDurable` at once where the line is full. The key of the caller must still stand when it is written, else `KeyNoLongerStandsError` is told.
+        """
+        write = self._opening(record)
+        write.opens = record.id
+        write.caller = record.caller.id
+        write.done = record.durable = asyncio.get_running_loop().create_future()
+        self._writer.submit(write)
+
+    def close(self, record: Record, outcome: Outcome) -> None:
+        """Record what came of an opened decision. Never fails: what cannot be written now stays in line."""
+        write = Write([], [], closes=record.id)
+        self._add_outcome(write, record, outcome)
+        self._writer.submit(write)
+
+    async def refuse(self, record: Record, outcome: Outcome) -> None:
+        """Record a decision and its end in one write, durable on return. Raises `NotDurable`."""
+        write = self._opening(record)
+        self._add_outcome(write, record, outcome)
+        write.done = asyncio.get_running_loop().create_future()
+        self._writer.submit(write)
+        await write.done
+
+    async def note(self, entry: Entry) -> None:
+        """Make an entry durable that belongs to no decision: policy, settings, counts. Raises `NotDurable`."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        row = EntryRow(None, msgspec.to_builtins(entry)["type"], self._instance, encode(entry))
+        self._writer.submit(Write([row], [], done=done))
+        await done
+
+    def _opening(self, record: Record) -> Write:
+        contents: list[ContentRow] = []
+        commitment: CommitmentPart | None = None
+        if record.prompt is not None:
+            retain = record.ruling.obligations.retain_seconds if record.ruling else None
+            record.expires = record.at_ms + 1000 * (self.retain_seconds if retain is None else retain)
+            commitment = CommitmentPart(
+                commitment=self._seal(contents, record, "prompt", record.prompt), size=len(record.prompt)
+            )
+        row = EntryRow(
+            record.id, "decision/1", self._instance, encode(_decision_entry(record, commitment, self._build))
+        )
+        return Write([row], contents)
+
+    def _add_outcome(self, write: Write, record: Record, outcome: Outcome) -> None:
+        answer: AnswerPart | None = None
+        if outcome.answer is not None:
+            answer = AnswerPart(
+                commitment=self._seal(write.contents, record, "answer", outcome.answer),
+                size=len(outcome.answer),
+                complete=outcome.complete,
+            )
+        seconds = time.perf_counter() - record.started
+        body = encode(_outcome_entry(record, outcome, answer, seconds))
+        write.entries.append(EntryRow(record.id, "outcome/1", self._instance, body))
+        self._observer.closed(record, outcome, seconds)
+
+    def _seal(self, contents: list[ContentRow], record: Record, part: str, data: bytes) -> str:
+        if record.key is None:
+            record.key = self._vault.record_key(record.id)
+        keep = record.ruling is None or record.ruling.obligations.record == "full"
+        name = "prompt" if part == "prompt" else "answer"
+        sealed = self._vault.seal(record.key, record.id, name, data, keep=keep)  # type: ignore[arg-type]
+        contents.append(ContentRow(record.id, part, record.key.wrapped, sealed.sealed, record.expires))
+        return sealed.commitment
+
+
+def _decision_entry(record: Record, prompt: CommitmentPart | None, build: str) -> DecisionEntry:
+    version, ruling, resource = record.version, record.ruling, record.resource
+    return DecisionEntry(
+        id=record.id,
+        at=timestamp(record.at_ms),
+        by=record.caller.pseudonym,
+        action=record.action,
+        resource=ResourceRef(type=resource.type, id=resource.id, digest=resource.digest),
+        rung=version.rung if version else None,
+        openness=version.openness if version else None,
+        stream=record.stream,
+        ruling=RulingPart(effect=ruling.effect, policies=ruling.policies, digest=ruling.digest) if ruling else None,
+        obligations=_obligations(ruling),
+        verdicts=verdict_parts(record.verdicts),
+        route=tuple([target.upstream for target in version.route]) if version else (),
+        prompt=prompt,
+        build=build,
+    )
+
+
+_NO_OBLIGATIONS = ObligationsPart()
+
+
+def _obligations(ruling: Ruling | None) -> ObligationsPart:
+    if ruling is None:
+        return _NO_OBLIGATIONS
+    obligations = ruling.obligations
+    return ObligationsPart(
+        safeguards=obligations.safeguards, retain_seconds=obligations.retain_seconds, record=obligations.record
+    )
+
+
+def _outcome_entry(record: Record, outcome: Outcome, answer: AnswerPart | None, seconds: float) -> OutcomeEntry:
+    now_ms = record.at_ms + int(seconds * 1000)
+    return OutcomeEntry(
+        id=new_id(now_ms),
+        at=timestamp(now_ms),
+        decision=record.id,
+        status=outcome.status,
+        http_status=outcome.http_status,
+        reason=outcome.reason,
+        upstream=outcome.upstream,
+        model=outcome.model[:200] if outcome.model else None,
+        attempts=tuple(
+            [AttemptPart(upstream=a.upstream, result=a.result, milliseconds=a.milliseconds) for a in outcome.attempts]
+        ),
+        usage=_usage(outcome.usage),
+        cost=_cost(outcome),
+        answer=answer,
+        verdicts=verdict_parts(outcome.verdicts),
+        milliseconds=TimesPart(
+            total=int(seconds * 1000),
+            upstream=_milliseconds(outcome.upstream_seconds),
+            durable_wait=_milliseconds(record.durable_wait),
+        ),
+    )
+
+
+def _usage(usage: Usage | None) -> UsagePart | None:
+    if usage is None:
+        return None
+    return UsagePart(
+        input=usage.input,
+        cached_input=usage.cached_input,
+        output=usage.output,
+        reasoning=usage.reasoning,
+        source=usage.source,
+    )
+
+
+def _cost(outcome: Outcome) -> CostPart | None:
+    if outcome.cost is None or outcome.currency is None or outcome.prices is None:
+        return None
+    return CostPart(amount=outcome.cost, currency=outcome.currency, prices=outcome.prices)
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1000)
+
+
+def verdict_parts(verdicts: tuple[Verdict, ...]) -> tuple[VerdictPart, ...]:
+    """Turn verdicts into what the log may hold: findings counted by kind, never what was found or where."""
+    parts: list[VerdictPart] = []
+    for verdict in verdicts:
+        kinds: dict[str, int] = {}
+        for finding in verdict.findings:
+            kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
+        parts.append(
+            VerdictPart(
+                safeguard=verdict.safeguard,
+                stage=verdict.stage,
+                verdict=verdict.verdict,
+                findings=kinds,
+                bytes_scanned=verdict.bytes_scanned,
+                mode=verdict.mode,
+            )
+        )
+    return tuple(parts)

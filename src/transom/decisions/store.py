@@ -1,0 +1,180 @@
+"""SQL of decisions: rows in, stories out. The only SQL of this package."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, and_, delete, exists, func, insert, select, update
+from sqlalchemy.orm import aliased
+
+from transom.storage.tables import content, entry, instance
+from transom.values import DecisionId
+
+
+class EntryRow(NamedTuple):
+    """A row of `entry` to be written."""
+
+    decision: DecisionId | None
+    type: str
+    instance: str
+    body: bytes
+
+
+class ContentRow(NamedTuple):
+    """A row of `content` to be written. `expires` in milliseconds since the Unix epoch."""
+
+    decision: DecisionId
+    part: str
+    key: bytes
+    sealed: bytes
+    expires: int
+
+
+class StoredEntry(NamedTuple):
+    """A row of `entry` as stored."""
+
+    id: int
+    decision: DecisionId | None
+    type: str
+    body: bytes
+
+
+_ENTRY_INSERT = "INSERT INTO entry (decision, type, instance, body) VALUES "
+_CONTENT_INSERT = "INSERT INTO content (decision, part, key, sealed, expires) VALUES "
+_GROUPS = (64, 16, 4, 1)
+
+
+def insert_entries(connection: Connection, rows: Sequence[EntryRow]) -> None:
+    """Append entries in order."""
+    _insert(connection, _ENTRY_INSERT, rows)
+
+
+def insert_contents(connection: Connection, rows: Sequence[ContentRow]) -> None:
+    """Store sealed content."""
+    _insert(connection, _CONTENT_INSERT, rows)
+
+
+def _insert(connection: Connection, head: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Insert many rows with few statements.
+
+    A driver lets go of Python's lock at each statement and must win it back from a busy event loop, so one statement
+    a row would make a batch wait longer than the disk does. Few sizes keep the drivers' statement caches warm.
+    """
+    if not rows:
+        return
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    group = "(" + ", ".join([mark] * len(rows[0])) + ")"
+    start = 0
+    for size in _GROUPS:
+        while len(rows) - start >= size:
+            values = tuple(value for row in rows[start : start + size] for value in row)
+            connection.exec_driver_sql(head + ", ".join([group] * size), values)
+            start += size
+
+
+def present(connection: Connection, bodies: Sequence[bytes], decisions: Sequence[DecisionId]) -> frozenset[bytes]:
+    """Return those of `bodies` that are stored already. Asked only after a commit whose end is not known."""
+    found = connection.execute(select(entry.c.body).where(entry.c.decision.in_(decisions)))
+    stored = {bytes(row.body) for row in found}
+    return frozenset(body for body in bodies if body in stored)
+
+
+def last_entry(connection: Connection) -> int:
+    """Return the newest row's id, 0 where there is none."""
+    return int(connection.execute(select(func.coalesce(func.max(entry.c.id), 0))).scalar_one())
+
+
+def beat(connection: Connection, name: str, now: int, settled: int) -> None:
+    """Say that an instance lives, and up to which row its decisions are all closed."""
+    changed = connection.execute(update(instance).where(instance.c.id == name).values(seen=now, settled=settled))
+    if not changed.rowcount:
+        connection.execute(insert(instance).values(id=name, seen=now, settled=settled))
+
+
+class InstanceRow(NamedTuple):
+    """A row of `instance`."""
+
+    id: str
+    seen: int
+    settled: int
+
+
+def instances(connection: Connection) -> list[InstanceRow]:
+    """Return every instance that has not been buried."""
+    return [InstanceRow(*row) for row in connection.execute(select(instance))]
+
+
+def bury(connection: Connection, name: str) -> bool:
+    """Take a dead instance's row away; `False` where another process has done so."""
+    return connection.execute(delete(instance).where(instance.c.id == name)).rowcount == 1
+
+
+def unclosed(connection: Connection, name: str, settled: int) -> list[DecisionId]:
+    """Return the decisions of an instance, in rows after `settled`, that have no outcome."""
+    outcome = aliased(entry)
+    closed = exists().where(and_(outcome.c.decision == entry.c.decision, outcome.c.type == "outcome/1"))
+    found = connection.execute(
+        select(entry.c.decision)
+        .where(entry.c.id > settled, entry.c.instance == name, entry.c.type == "decision/1", ~closed)
+        .order_by(entry.c.id)
+    )
+    return [row.decision for row in found]
+
+
+def entries_of(connection: Connection, decision: DecisionId) -> list[StoredEntry]:
+    """Return a decision's entries in order."""
+    found = connection.execute(
+        select(entry.c.id, entry.c.decision, entry.c.type, entry.c.body)
+        .where(entry.c.decision == decision)
+        .order_by(entry.c.id)
+    )
+    return [StoredEntry(*row) for row in found]
+
+
+def latest(connection: Connection, limit: int, before: int | None = None) -> list[StoredEntry]:
+    """Return the newest decisions' opening entries, newest first, before row `before`."""
+    query = (
+        select(entry.c.id, entry.c.decision, entry.c.type, entry.c.body)
+        .where(entry.c.type == "decision/1")
+        .order_by(entry.c.id.desc())
+        .limit(limit)
+    )
+    return [
+        StoredEntry(*row) for row in connection.execute(query if before is None else query.where(entry.c.id < before))
+    ]
+
+
+def outcomes_of(connection: Connection, decisions: Sequence[DecisionId]) -> dict[DecisionId, bytes]:
+    """Return the outcome of each decision that has one."""
+    found = connection.execute(
+        select(entry.c.decision, entry.c.body).where(entry.c.decision.in_(decisions), entry.c.type == "outcome/1")
+    )
+    return {row.decision: bytes(row.body) for row in found}
+
+
+class StoredContent(NamedTuple):
+    """A row of `content` as stored."""
+
+    part: str
+    key: bytes
+    sealed: bytes
+    expires: int
+
+
+def contents_of(connection: Connection, decision: DecisionId) -> list[StoredContent]:
+    """Return what is left of a decision's prompt and answer."""
+    columns = (content.c.part, content.c.key, content.c.sealed, content.c.expires)
+    return [StoredContent(*row) for row in connection.execute(select(*columns).where(content.c.decision == decision))]
+
+
+def erase_expired(connection: Connection, now: int, limit: int) -> int:
+    """Delete up to `limit` content rows whose retention has ended; return how many."""
+    doomed = (
+        select(content.c.decision, content.c.part)
+        .where(content.c.expires <= now)
+        .order_by(content.c.expires)
+        .limit(limit)
+    )
+    keys = [tuple(row) for row in connection.execute(doomed)]
+    for decision, part in keys:
+        connection.execute(delete(content).where(content.c.decision == decision, content.c.part == part))
+    return len(keys)

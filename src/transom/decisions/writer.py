@@ -1,0 +1,242 @@
+"""Group commit: everything that arrived while the last commit ran becomes durable in the next one.
+
+Writes are handed over on the event loop, committed by one thread, and told of on the event loop. They keep their order.
+A write that fails is told so at once (its caller gets 503) and tried again behind the scenes until it is durable, so
+that a decision that was refused for want of a disk is on record as soon as there is one. The line of waiting writes is
+bounded: past its end a decision is refused at once.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from typing import Protocol
+
+import msgspec
+from sqlalchemy import Connection
+
+from transom.decisions import store
+from transom.errors import NotDurable, StorageError
+from transom.storage.engine import Database
+from transom.values import CallerId, DecisionId
+
+_log = logging.getLogger("transom.decisions")
+_BATCH = 512
+_LINE = 20_000
+_RETRY_SECONDS = 0.5
+_SWEEP_SECONDS = 0.5
+
+
+class Standing(Protocol):
+    """Whether a caller's key still stands, by the database's own word at the moment of the commit."""
+
+    def refresh(self, connection: Connection) -> None:
+        """Read again what has changed, holding it still until the transaction ends."""
+        ...
+
+    def refusal(self, caller: CallerId) -> str | None:
+        """Return why the caller is refused now, or `None`."""
+        ...
+
+
+class Write(msgspec.Struct, eq=False):
+    """Rows that become durable together.
+
+    `caller`, where given, must still stand at the commit. `done` is told on the event loop. `opens` and `closes` name
+    the decision that stays unclosed between two writes.
+    """
+
+    entries: list[store.EntryRow]
+    contents: list[store.ContentRow]
+    caller: CallerId | None = None
+    done: asyncio.Future[None] | None = None
+    opens: DecisionId | None = None
+    closes: DecisionId | None = None
+    since: float = 0.0
+    tried: bool = False
+    dropped: str | None = None
+
+
+class KeyNoLongerStandsError(Exception):
+    """The caller's key was revoked, or expired, between its identification and the commit."""
+
+
+class GroupCommit:
+    """The one writer of entries in this process."""
+
+    def __init__(self, database: Database, standing: Standing, *, patience: float = 10.0) -> None:
+        """`patience`: seconds that a write may wait before its caller is told that it is not durable."""
+        self._database = database
+        self._standing = standing
+        self._patience = patience
+        self._waiting: deque[Write] = deque()
+        self._running: list[Write] = []
+        self._work: queue.SimpleQueue[list[Write] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._commit_all, name="group-commit", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._idle = asyncio.Event()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._unclosed: dict[DecisionId | None, int] = {}
+        self._floor = 0
+        self.last_error: str | None = None
+        self.observe_commit = _ignore
+
+    def start(self) -> None:
+        """Start on the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._idle.set()
+        self._thread.start()
+        self._sweep()
+
+    async def stop(self, patience: float = 15.0) -> bool:
+        """Wait for what is waiting, then stop. `False` where some of it could not be made durable in time."""
+        try:
+            async with asyncio.timeout(patience):
+                await self._idle.wait()
+        except TimeoutError:
+            _log.error("%d writes were not durable at the end", len(self._waiting) + len(self._running))
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._work.put(None)
+        await asyncio.to_thread(self._thread.join, 6.0)
+        return self._idle.is_set()
+
+    @property
+    def waiting(self) -> int:
+        """How many writes are in line or under way."""
+        return len(self._waiting) + len(self._running)
+
+    @property
+    def settled(self) -> int:
+        """A row id up to which every decision of this process has its outcome on disk."""
+        return min(self._unclosed.values(), default=self._floor)
+
+    def raise_floor(self, last_entry: int) -> None:
+        """Tell the newest row's id: decisions opened from now on stand in later rows."""
+        self._floor = last_entry
+
+    def submit(self, write: Write) -> None:
+        """Put a write in line. Raises `NotDurable` where the line is full; nothing is written then."""
+        if len(self._waiting) >= _LINE:
+            raise NotDurable(
+                "The record cannot be written fast enough, so nothing can be answered now. Try again shortly.",
+                retry_after=1,
+            )
+        write.since = time.monotonic()
+        if write.opens is not None:
+            self._unclosed[write.opens] = self._floor
+        self._waiting.append(write)
+        if not self._running:
+            self._start_batch()
+
+    def _start_batch(self) -> None:
+        self._idle.clear()
+        waiting = self._waiting
+        self._running = [waiting.popleft() for _ in range(min(len(waiting), _BATCH))]
+        self._work.put(self._running)
+
+    def _commit_all(self) -> None:
+        """Commit batch after batch, in the thread."""
+        assert self._loop is not None
+        while (batch := self._work.get()) is not None:
+            started = time.monotonic()
+            error: StorageError | None = None
+            try:
+                self._commit(batch)
+            except StorageError as failure:
+                error = failure
+            self._loop.call_soon_threadsafe(self._told, batch, error, time.monotonic() - started)
+
+    def _commit(self, batch: list[Write]) -> None:
+        with self._database.begin() as connection:
+            # Read in the same transaction as the rows: a revocation that was answered before this commit is seen by it,
+            # in every process. A decision of a key that no longer stands is not written, and its answer never leaves.
+            self._standing.refresh(connection)
+            for write in batch:
+                write.dropped = self._standing.refusal(write.caller) if write.caller is not None else None
+            accepted = [write for write in batch if write.dropped is None]
+            if any(write.tried for write in accepted):
+                accepted = _without_present(connection, accepted)
+            store.insert_entries(connection, [row for write in accepted for row in write.entries])
+            store.insert_contents(connection, [row for write in accepted for row in write.contents])
+        # A crash before the commit: nobody was answered. A crash after it: the decision stands without an outcome, and
+        # the next start closes it as interrupted.
+
+    def _told(self, batch: list[Write], error: StorageError | None, seconds: float) -> None:
+        """Tell those who wait, on the event loop, and go on with whatever arrived meanwhile."""
+        self._running = []
+        self.observe_commit(seconds, len(batch))
+        if error is not None:
+            self._failed(batch, error)
+            return
+        if self.last_error is not None:
+            _log.warning("the record can be written again")
+            self.last_error = None
+        for write in batch:
+            if write.dropped is not None:
+                self._unclosed.pop(write.opens, None)
+                _tell(write, KeyNoLongerStandsError(write.dropped))
+                continue
+            if write.closes is not None:
+                self._unclosed.pop(write.closes, None)
+            _tell(write, None)
+        if self._waiting:
+            self._start_batch()
+        else:
+            self._idle.set()
+
+    def _failed(self, batch: list[Write], error: StorageError) -> None:
+        assert self._loop is not None
+        if self.last_error is None:
+            _log.error("the record cannot be written: %s", error)
+        self.last_error = str(error)
+        for write in batch:
+            write.tried = True
+            _tell(write, _not_durable())
+        self._waiting.extendleft(reversed(batch))
+        self._loop.call_later(_RETRY_SECONDS, self._retry)
+
+    def _retry(self) -> None:
+        if self._waiting and not self._running:
+            self._start_batch()
+
+    def _sweep(self) -> None:
+        """Tell those who have waited too long. Their rows stay in line: what is refused is on record too."""
+        assert self._loop is not None
+        limit = time.monotonic() - self._patience
+        for write in (*self._running, *self._waiting):
+            if write.since > limit:
+                break
+            _tell(write, _not_durable())
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+
+def _without_present(connection: Connection, writes: list[Write]) -> list[Write]:
+    """Leave out what an earlier try made durable although its end was reported as a failure."""
+    rows = [row for write in writes if write.tried for row in write.entries]
+    decisions = [row.decision for row in rows if row.decision is not None]
+    stored = store.present(connection, [row.body for row in rows], decisions)
+    return [write for write in writes if not (write.tried and write.entries and write.entries[0].body in stored)]
+
+
+def _tell(write: Write, error: Exception | None) -> None:
+    if write.done is None or write.done.done():
+        return
+    if error is None:
+        write.done.set_result(None)
+    else:
+        write.done.set_exception(error)
+
+
+def _not_durable() -> NotDurable:
+    return NotDurable(
+        "The decision could not be made durable, so no answer may leave. The operator finds the cause in /readyz "
+        "and in the log. Try again shortly.",
+        retry_after=1,
+    )
+
+
+def _ignore(_seconds: float, _writes: int) -> None:
+    """Observe nothing."""
