@@ -1,0 +1,194 @@
+"""What the rest of Transom sees of an upstream: a request out, an answer back."""
+
+import re
+import ssl
+from urllib.parse import urlencode
+
+from transom.config.secrets import SecretRef
+from transom.errors import ConfigError, StartError
+from transom.upstreams.errors import UpstreamReset
+from transom.upstreams.health import Health
+from transom.upstreams.pool import Pool
+from transom.upstreams.response import Response
+from transom.upstreams.settings import UpstreamSettings, split_base_url
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_METHODS = frozenset((b"GET", b"POST"))
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_PATH = re.compile(rb"/[\x21-\x22\x24-\x7e]*")
+_OURS = frozenset(
+    (
+        b"accept-encoding",
+        b"connection",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"host",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"user-agent",
+    )
+)
+"""Never taken from a caller: what concerns the connection (RFC 9110 section 7.6.1), and what is said here anyway."""
+_HEADS_KEPT = 256
+
+
+class Upstream:
+    """The client of one upstream. It belongs to the event loop in which it is first used.
+
+    Secrets are resolved here, once. Raises `ConfigError` where one is missing, or a header cannot be sent,
+    and `StartError` where `ca_file` cannot be used.
+    """
+
+    def __init__(self, name: str, settings: UpstreamSettings) -> None:
+        self.name = name
+        self.settings = settings
+        self._address = split_base_url(settings.base_url)
+        self._fixed = _fixed_headers(name, settings)
+        self._protected = _OURS | {header for header, _ in self._fixed} | {b"authorization"}
+        self._query = urlencode(settings.query).encode()
+        self._heads: dict[tuple[bytes, bytes], bytes] = {}
+        self._pool = Pool(
+            name,
+            self._address,
+            settings.timeouts,
+            settings.max_connections,
+            _tls(name, settings) if self._address.tls else None,
+        )
+
+    @property
+    def health(self) -> Health:
+        """What the requests made so far say about it."""
+        return self._pool.health
+
+    @property
+    def connections(self) -> tuple[int, int, int]:
+        """Connections open, of these idle, and requests that wait for one."""
+        return self._pool.counts
+
+    async def send(self, method: bytes, path: bytes, body: bytes, headers: Headers = ()) -> Response:
+        """Send a request and return its answer as soon as the head is here.
+
+        `path` comes after base_url's own and begins with a slash. `body` is JSON, or empty. Of `headers`, those
+        that concern the connection or that the settings give are left out. Raises `UpstreamError`s; where the task
+        is cancelled, the connection is closed. Raises `ValueError` for what cannot be sent.
+        """
+        head = self._heads.get((method, path)) or self._head(method, path)
+        if headers:
+            head += self._added(headers)
+        if body:
+            head += b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+        else:
+            head += b"content-length: 0\r\n\r\n" if method == b"POST" else b"\r\n"
+        pool = self._pool
+        response = (pool.take() or await pool.open()).start(head, body)
+        try:
+            await response.begun()
+        except UpstreamReset as error:
+            if not error.stale:
+                raise
+        else:
+            return response
+        # A kept connection ended just as it was taken up again, and not one byte came back. RFC 9110 section 9.2.2
+        # lets a client repeat a POST by itself only if it has "some means to detect that the original request was
+        # never applied". There is no proof of that here, only the likeliest cause: the upstream closed the
+        # connection for idleness. So it is done once, on a new connection, and only right after sending; an
+        # upstream that dies that soon from the request itself may see it twice.
+        response = (await pool.open(fresh=True)).start(head, body)
+        await response.begun()
+        return response
+
+    def retire(self) -> None:
+        """Finish what is under way and keep no connection: newer settings take this client's place."""
+        self._pool.retire()
+
+    async def close(self) -> None:
+        """End every connection at once; what is under way fails. Returns when all have ended."""
+        await self._pool.close()
+
+    def _head(self, method: bytes, path: bytes) -> bytes:
+        """Build the part of the head that is the same for every request of this method and path, and keep it."""
+        if method not in _METHODS:
+            raise ValueError(f"method {method!r}: only GET and POST are sent to upstreams")
+        if not _PATH.fullmatch(path):
+            raise ValueError(f"path {path[:80]!r} must begin with a slash and be escaped already")
+        target = self._address.prefix.encode() + path
+        if self._query:
+            target += (b"&" if b"?" in path else b"?") + self._query
+        lines = [
+            b"%b %b HTTP/1.1" % (method, target),
+            b"host: " + self._address.authority.encode(),
+            b"user-agent: transom",
+            b"accept-encoding: identity",
+            *(b"%b: %b" % pair for pair in self._fixed),
+        ]
+        head = b"\r\n".join(lines) + b"\r\n"
+        if len(self._heads) >= _HEADS_KEPT:
+            self._heads.clear()
+        self._heads[method, path] = head
+        return head
+
+    def _added(self, headers: Headers) -> bytes:
+        lines = []
+        for name, value in headers:
+            # A line break in either would begin another header, or another request.
+            if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+                raise ValueError(f"header {name[:80]!r} has characters that no header may have")
+            if name.lower() not in self._protected:
+                lines.append(b"%b: %b\r\n" % (name, value))
+        return b"".join(lines)
+
+
+def _fixed_headers(name: str, settings: UpstreamSettings) -> Headers:
+    """Resolve the headers that the settings give. Errors name the setting and never the value."""
+    found: dict[bytes, bytes] = {}
+    for header, value in settings.headers.items():
+        where = f"upstreams.{name}.headers.{header}"
+        text = value.resolve(where) if isinstance(value, SecretRef) else value
+        _put(found, where, header, text)
+    if settings.key is not None:
+        where = f"upstreams.{name}.key"
+        key = settings.key.resolve(where)
+        _put(found, where, settings.key_header, f"Bearer {key}" if _is_authorization(settings.key_header) else key)
+    return tuple(found.items())
+
+
+def _is_authorization(header: str) -> bool:
+    return header.lower() == "authorization"
+
+
+def _put(found: dict[bytes, bytes], where: str, header: str, text: str) -> None:
+    name = header.lower().encode()
+    value = text.encode()
+    if not _TOKEN.fullmatch(name):
+        raise ConfigError(f"{where}: {header!r} is not a header's name. Use letters, digits and hyphens.")
+    if name in _OURS:
+        raise ConfigError(f"{where}: the header {header} is Transom's own to send. Remove it.")
+    if name in found:
+        raise ConfigError(f"{where}: the header {header} is given twice. Remove it from `headers`.")
+    if not text.isascii() or not _VALUE.fullmatch(value):
+        raise ConfigError(
+            f"{where}: the value has characters that no header may have. Give it as plain ASCII, one line."
+        )
+    found[name] = value
+
+
+def _tls(name: str, settings: UpstreamSettings) -> ssl.SSLContext:
+    """Return a context that verifies host and chain, which is `ssl`'s default for clients."""
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise StartError(
+            f"upstreams.{name}.ca_file: {settings.ca_file} cannot be used: {error.strerror or error}. "
+            "Name a PEM file with the authorities' certificates, readable by the user who runs Transom."
+        ) from error
+    context.set_alpn_protocols(["http/1.1"])
+    return context

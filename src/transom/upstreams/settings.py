@@ -1,0 +1,86 @@
+"""What a file may say about one upstream."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct, field
+
+from transom.config.secrets import SecretRef
+
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long each phase of a request may last, in seconds."""
+
+    connect: Seconds = 5.0
+    """Until there is a connection: waiting for a free one, DNS, TCP and TLS together."""
+    first_byte: Seconds = 60.0
+    """From sending the request until the answer's head is here."""
+    between_chunks: Seconds = 60.0
+    """Silence in the middle of an answer; the time in which nobody reads it does not count."""
+    whole: Seconds = 600.0
+    """From sending the request to the answer's last byte."""
+
+
+class UpstreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """One upstream: where it is, how it is asked, and how long it may take."""
+
+    base_url: str
+    """`http` or `https`, a host, and any path that goes before every request's own: `https://api.openai.com/v1`."""
+    key: SecretRef | None = None
+    key_header: str = "authorization"
+    """The header that carries the key: as `Bearer <key>` in `authorization`, bare in any other."""
+    headers: dict[str, str | SecretRef] = field(default_factory=dict)
+    """Sent with every request, over what the caller of `send` gives under the same name."""
+    query: dict[str, str] = field(default_factory=dict)
+    """Added to every request's query, as Azure wants its `api-version`."""
+    timeouts: Timeouts = Timeouts()
+    max_connections: Annotated[int, Meta(ge=1)] = 512
+    """Open connections at most. As many requests again may wait for one; more are turned away."""
+    region: str | None = None
+    """Where the answering happens, in the operator's own words."""
+    ca_file: str | None = None
+    """PEM file of the certificate authorities to trust instead of the system's. TLS is always verified."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError`, which msgspec reports with the place in the file, where the address cannot be used."""
+        split_base_url(self.base_url)
+
+
+class Address(Struct, frozen=True):
+    """A base URL taken apart."""
+
+    tls: bool
+    host: str
+    port: int
+    authority: str
+    """What the `Host` header says (RFC 9110 section 7.2)."""
+    prefix: str
+    """The path before every request's own, without a slash at its end."""
+
+
+def split_base_url(base_url: str) -> Address:
+    """Take `base_url` apart. Raises `ValueError`, which never repeats a URL that may hold a password."""
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError("base_url must begin with http:// or https://")
+    if "@" in parts.netloc:
+        raise ValueError("base_url must not hold a user name or password: name the secret in `key` or `headers`")
+    if parts.query or parts.fragment:
+        raise ValueError("base_url must not hold a query or a fragment: put the query into `query`")
+    if not parts.hostname:
+        raise ValueError("base_url names no host: write it as https://host or https://host/path")
+    if not base_url.isascii() or not base_url.isprintable() or " " in base_url:
+        raise ValueError("base_url must be plain ASCII without spaces: write the host in punycode, escape the path")
+    tls = parts.scheme == "https"
+    usual = 443 if tls else 80
+    port = parts.port or usual
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return Address(
+        tls=tls,
+        host=parts.hostname,
+        port=port,
+        authority=host if port == usual else f"{host}:{port}",
+        prefix=parts.path.rstrip("/"),
+    )
