@@ -45,15 +45,17 @@ class Policy(msgspec.Struct, frozen=True):
 class Policies:
     """A set of policies that never changes; a reload makes another.
 
-    `texts` maps each file's name to its text. `source` is the set's canonical bytes (RFC 8785 JSON of the texts and the
-    schema) and `digest` their SHA-256: whoever keeps `source` under `digest` can have an old request ruled again.
+    `files` maps each file's name to its digest, and `texts` each digest (the schema's too) to its text. `source` is
+    the set's canonical bytes (RFC 8785 JSON of `files` and the schema's digest), and `digest` is their SHA-256: whoever
+    keeps `source` and `texts` under their digests can have an old request ruled again.
     """
 
     def __init__(self, policies: Iterable[Policy], texts: Mapping[str, str]) -> None:
+        schema = digest(SCHEMA.encode())
         self.policies = MappingProxyType({policy.id: policy for policy in policies})
-        self.texts = MappingProxyType(dict(sorted(texts.items())))
-        self.files = tuple(self.texts)
-        self.source = rfc8785.dumps({"files": dict(self.texts), "schema": SCHEMA})
+        self.files = MappingProxyType({name: digest(text.encode()) for name, text in sorted(texts.items())})
+        self.texts = MappingProxyType({schema: SCHEMA, **{self.files[name]: text for name, text in texts.items()}})
+        self.source = rfc8785.dumps({"files": {**self.files}, "schema": schema})
         self.digest = digest(self.source)
         self._schema = cedarpy.Schema.from_str(SCHEMA)
         nodes = {policy.id: policy.node for policy in self.policies.values()}

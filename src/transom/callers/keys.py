@@ -1,0 +1,74 @@
+"""Who asks: keys in memory, looked up by the SHA-256 of their secret.
+
+A secret has 256 random bits, so its hash needs neither salt nor stretching, and a lookup by hash tells an attacker
+nothing by its time: whatever it gives away is about the hash of the attacker's own guess, and no guess can be steered
+towards a hash that is wanted (docs/decisions/0004-keys.md).
+"""
+
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from hashlib import sha256
+from secrets import token_bytes
+
+import msgspec
+from sqlalchemy import Connection
+
+from transom.callers.store import KeyRow, all_keys, keys_revision
+from transom.values import Caller, CallerId, Pseudonym
+
+PREFIX = "tr_"
+"""What every key begins with, so that scanners for leaked secrets know one: `tr_[A-Za-z0-9_-]{43}`."""
+
+_LENGTH = len(PREFIX) + 43
+
+
+class _Known(msgspec.Struct, frozen=True):
+    caller: Caller
+    expires: float
+    """Seconds since the Unix epoch; infinite where the key does not expire."""
+    expired: Caller
+
+
+class Keyring:
+    """Every key that was ever issued, in memory. `revision` says of which state of the database."""
+
+    def __init__(self, pseudonym: Callable[[CallerId], Pseudonym], clock: Callable[[], float] = time.time) -> None:
+        self._pseudonym = pseudonym
+        self._clock = clock
+        self._known: dict[bytes, _Known] = {}
+        self.revision = -1
+
+    def identify(self, secret: str | bytes) -> Caller | None:
+        """Return whose key `secret` is, `None` where it is nobody's.
+
+        The caller's `refusal` is "revoked" or "expired" where the key no longer opens anything.
+        """
+        if len(secret) != _LENGTH:
+            return None
+        known = self._known.get(hash_of(secret))
+        if known is None:
+            return None
+        return known.caller if self._clock() < known.expires else known.expired
+
+    def reload(self, connection: Connection) -> None:
+        """Take over the database's keys. The revision is read first: a change in between is loaded again later."""
+        revision = keys_revision(connection, lock=False)
+        self._known = {row.hash: self._known_of(row) for row in all_keys(connection)}
+        self.revision = revision
+
+    def _known_of(self, row: KeyRow) -> _Known:
+        refusal = None if row.revoked is None else "revoked"
+        caller = Caller(row.id, row.name, row.groups, self._pseudonym(row.id), refusal)
+        expired = msgspec.structs.replace(caller, refusal=refusal or "expired")
+        return _Known(caller, float("inf") if row.expires is None else row.expires / 1000, expired)
+
+
+def new_secret() -> str:
+    """Return the text of a new key: `tr_` and 256 random bits in base64url (RFC 4648 section 5), 46 characters."""
+    return PREFIX + urlsafe_b64encode(token_bytes(32)).rstrip(b"=").decode()
+
+
+def hash_of(secret: str | bytes) -> bytes:
+    """Return the SHA-256 under which a key is stored."""
+    return sha256(secret.encode("utf-8", "replace") if isinstance(secret, str) else secret).digest()

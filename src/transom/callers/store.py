@@ -1,0 +1,75 @@
+"""The SQL of keys. A key's secret is never here: only its SHA-256."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, insert, select, text, update
+
+from transom.storage.tables import key, revision
+from transom.values import CallerId
+
+_BUMP = text(
+    "INSERT INTO revision (name, value) VALUES ('keys', 1) ON CONFLICT (name) DO UPDATE SET value = revision.value + 1"
+)
+
+
+class KeyRow(msgspec.Struct, frozen=True):
+    """One key as stored. Times are whole milliseconds since the Unix epoch, UTC."""
+
+    id: CallerId
+    name: str
+    groups: tuple[str, ...]
+    created: int
+    expires: int | None
+    revoked: int | None
+    hash: bytes
+
+
+_COLUMNS = (key.c.id, key.c.name, key.c.groups, key.c.created, key.c.expires, key.c.revoked, key.c.hash)
+_GROUPS = msgspec.json.Decoder(tuple[str, ...])
+
+
+def keys_revision(connection: Connection, *, lock: bool) -> int:
+    """Return how often keys have changed. With `lock`, no key changes until this transaction ends.
+
+    Where nothing has changed yet there is no row to lock, and no key either that could be revoked meanwhile. SQLite
+    has one writer at a time, so that a writing transaction holds the lock already.
+    """
+    query = select(revision.c.value).where(revision.c.name == "keys")
+    if lock:
+        query = query.with_for_update(read=True)
+    return connection.execute(query).scalar_one_or_none() or 0
+
+
+def bump(connection: Connection) -> None:
+    """Count one change of keys; waits for every transaction that holds `keys_revision(lock=True)`.
+
+    To be called before the change itself, so that changes follow one another and none is lost to the count.
+    """
+    connection.execute(_BUMP)
+
+
+def all_keys(connection: Connection) -> tuple[KeyRow, ...]:
+    """Return every key there ever was, the oldest first."""
+    return tuple(_row(row) for row in connection.execute(select(*_COLUMNS).order_by(key.c.created, key.c.id)))
+
+
+def find_key(connection: Connection, id_: str) -> KeyRow | None:
+    """Return the key with this id."""
+    row = connection.execute(select(*_COLUMNS).where(key.c.id == id_)).one_or_none()
+    return None if row is None else _row(row)
+
+
+def add_key(connection: Connection, row: KeyRow) -> None:
+    """Write a new key."""
+    groups = msgspec.json.encode(row.groups).decode()
+    connection.execute(insert(key).values({**msgspec.structs.asdict(row), "groups": groups}))
+
+
+def mark_revoked(connection: Connection, id_: CallerId, at: int) -> None:
+    """Write that a key is revoked."""
+    connection.execute(update(key).where(key.c.id == id_).values(revoked=at))
+
+
+def _row(row: Row[*tuple[Any, ...]]) -> KeyRow:
+    return KeyRow(row.id, row.name, _GROUPS.decode(row.groups), row.created, row.expires, row.revoked, row.hash)
