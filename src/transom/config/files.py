@@ -70,6 +70,24 @@ def parse(data: bytes, file: str, sections: Mapping[str, Any]) -> dict[str, Any]
     return values
 
 
+def relocate(problems: ConfigErrors, data: bytes, file: str) -> ConfigErrors:
+    """Return `problems` of values read from `data`, each at the place of the key path that its `file` names.
+
+    For checks that come after reading, which know a value's path (`models.NAME.route`) but not where it stands.
+    `data` must be the TOML that `parse` accepted; a problem whose `file` is no path of it is kept as it is.
+    """
+    places = {".".join(map(str, path)): place for path, place in locate(data.decode()).items()}
+    placed = []
+    for problem in problems.problems:
+        place = places.get(problem.file or "")
+        if place is not None:
+            what = f"{problem.file}: {problem.what}"
+            placed.append(ConfigError(what, file=file, line=place.value_line, column=place.value_column))
+        else:
+            placed.append(problem)
+    return ConfigErrors(placed)
+
+
 class _Reading:
     """One reading of one file, and the problems found so far."""
 
