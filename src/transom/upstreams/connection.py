@@ -167,7 +167,7 @@ class Connection:
 
     def resume(self) -> None:
         """Read on, now that the reader has taken what was held for it."""
-        if self._paused:
+        if self._paused and self._response is not None:
             self._paused = False
             self._transport.resume_reading()
             self._silence_begins()
