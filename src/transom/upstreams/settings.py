@@ -75,7 +75,9 @@ def split_base_url(base_url: str) -> Address:
         raise ValueError("base_url must be plain ASCII without spaces: write the host in punycode, escape the path")
     tls = parts.scheme == "https"
     usual = 443 if tls else 80
-    port = parts.port or usual
+    port = usual if parts.port is None else parts.port
+    if port == 0:
+        raise ValueError("base_url names port 0, where nothing can listen")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return Address(
         tls=tls,

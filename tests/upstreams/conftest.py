@@ -1,0 +1,57 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import pytest
+import uvloop
+from tests.upstreams.hostile import Hostile, Script
+
+from transom.upstreams.client import Upstream
+from transom.upstreams.settings import Timeouts, UpstreamSettings
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "uvloop": uvloop.new_event_loop,
+    "asyncio": asyncio.new_event_loop,
+}
+Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
+
+QUICK = Timeouts(connect=2.0, first_byte=2.0, between_chunks=2.0, whole=5.0)
+"""Short enough that nothing hangs, long enough that no slow machine makes a test fail."""
+
+
+@pytest.fixture(params=LOOPS)
+def run(request: pytest.FixtureRequest) -> Run:
+    """Run a coroutine on each kind of loop, within ten seconds, and see that it leaves no task behind."""
+
+    async def checked(work: Coroutine[Any, Any, None]) -> None:
+        async with asyncio.timeout(10):
+            await work
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, left
+
+    def runner(work: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=LOOPS[request.param]) as loop:
+            loop.run(checked(work))
+
+    return runner
+
+
+async def turns_until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until `condition` holds."""
+    while not condition():  # noqa: ASYNC110 -- what is awaited is inside the client, which tells nobody
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def against(
+    script: Script, *, timeouts: Timeouts = QUICK, max_connections: int = 8
+) -> AsyncIterator[tuple[Hostile, Upstream]]:
+    """A hostile server with a client of it; at the end neither has a connection left."""
+    async with Hostile(script) as server:
+        settings = UpstreamSettings(base_url=server.url, timeouts=timeouts, max_connections=max_connections)
+        client = Upstream("wild", settings)
+        yield server, client
+        await client.close()
+        assert client.connections == (0, 0, 0)
+        await server.until(lambda seen: seen.open == 0)
