@@ -91,6 +91,8 @@ class Refusal(TransomError):
         self.param = param
         self.retry_after = retry_after
         self.policies = policies
+        self.decision: str | None = None
+        """The decision that recorded it, once there is one."""
         super().__init__(message)
 
 

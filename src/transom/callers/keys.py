@@ -37,6 +37,7 @@ class Keyring:
         self._pseudonym = pseudonym
         self._clock = clock
         self._known: dict[bytes, _Known] = {}
+        self._by_id: dict[CallerId, _Known] = {}
         self.revision = -1
 
     def identify(self, secret: str | bytes) -> Caller | None:
@@ -55,7 +56,20 @@ class Keyring:
         """Take over the database's keys. The revision is read first: a change in between is loaded again later."""
         revision = keys_revision(connection, lock=False)
         self._known = {row.hash: self._known_of(row) for row in all_keys(connection)}
+        self._by_id = {known.caller.id: known for known in self._known.values()}
         self.revision = revision
+
+    def refresh(self, connection: Connection) -> None:
+        """Load the keys again if any has changed; then none changes until this transaction ends."""
+        if keys_revision(connection, lock=True) != self.revision:
+            self.reload(connection)
+
+    def refusal(self, caller: CallerId) -> str | None:
+        """Return why a caller's key opens nothing any more, by what was loaded last; `None` where it stands."""
+        known = self._by_id.get(caller)
+        if known is None:
+            return "unknown"
+        return known.caller.refusal or (None if self._clock() < known.expires else "expired")
 
     def _known_of(self, row: KeyRow) -> _Known:
         refusal = None if row.revoked is None else "revoked"

@@ -26,7 +26,7 @@ from transom.ledger.entry import (
     new_id,
     timestamp,
 )
-from transom.ledger.seal import RecordKey, Vault
+from transom.ledger.seal import Part, RecordKey, Vault
 from transom.values import (
     DOOR,
     Attempt,
@@ -57,10 +57,12 @@ class Record(msgspec.Struct, eq=False):
     stream: bool = False
     verdicts: tuple[Verdict, ...] = ()
     prompt: bytes | None = None
-    durable: asyncio.Future[None] | None = None
+    opening: Write | None = None
+    """The write that makes it durable, once it has begun."""
     key: RecordKey | None = None
     expires: int = 0
     durable_wait: float | None = None
+    closed: bool = False
 
 
 class Outcome(msgspec.Struct, eq=False):
@@ -109,26 +111,41 @@ class Decisions:
         return Record(new_id(at_ms), caller, action, at_ms, time.perf_counter())
 
     def open(self, record: Record) -> None:
-        """Start making the decision durable; `record.durable` tells when it is.
-
-        Raises `NotDurable` at once where the line is full. The key of the caller must still stand when it is written, else `KeyNoLongerStandsError` is told.
-        """
+        """Start making the decision durable; `durable` waits for it. Raises `NotDurable` where the line is full."""
         write = self._opening(record)
         write.opens = record.id
         write.caller = record.caller.id
-        write.done = record.durable = asyncio.get_running_loop().create_future()
+        write.done = asyncio.get_running_loop().create_future()
         self._writer.submit(write)
+        record.opening = write
+
+    async def durable(self, record: Record) -> None:
+        """Wait until an opened decision is durable.
+
+        Raises `NotDurable` where it is not in time, and `KeyNoLongerStandsError` where the caller's key was revoked
+        before it was: then nothing of it is written, and nothing may leave.
+        """
+        assert record.opening is not None
+        assert record.opening.done is not None
+        if record.opening.done.done():
+            record.opening.done.result()
+            record.durable_wait = 0.0
+            return
+        began = time.perf_counter()
+        await record.opening.done
+        record.durable_wait = time.perf_counter() - began
 
     def close(self, record: Record, outcome: Outcome) -> None:
-        """Record what came of an opened decision. Never fails: what cannot be written now stays in line."""
-        write = Write([], [], closes=record.id)
-        self._add_outcome(write, record, outcome)
-        self._writer.submit(write)
+        """Record what came of a decision, and the decision itself where it was never opened. Does nothing twice.
+
+        Does not wait. Raises `NotDurable` where it was never opened and the line is full.
+        """
+        if not record.closed:
+            self._writer.submit(self._closing(record, outcome))
 
     async def refuse(self, record: Record, outcome: Outcome) -> None:
-        """Record a decision and its end in one write, durable on return. Raises `NotDurable`."""
-        write = self._opening(record)
-        self._add_outcome(write, record, outcome)
+        """Record a decision that was never opened together with its end, durable on return. Raises `NotDurable`."""
+        write = self._closing(record, outcome)
         write.done = asyncio.get_running_loop().create_future()
         self._writer.submit(write)
         await write.done
@@ -154,6 +171,15 @@ class Decisions:
         )
         return Write([row], contents)
 
+    def _closing(self, record: Record, outcome: Outcome) -> Write:
+        record.closed = True
+        if record.opening is None:
+            write = self._opening(record)
+        else:
+            write = Write([], [], closes=record.id, after=record.opening)
+        self._add_outcome(write, record, outcome)
+        return write
+
     def _add_outcome(self, write: Write, record: Record, outcome: Outcome) -> None:
         answer: AnswerPart | None = None
         if outcome.answer is not None:
@@ -167,12 +193,11 @@ class Decisions:
         write.entries.append(EntryRow(record.id, "outcome/1", self._instance, body))
         self._observer.closed(record, outcome, seconds)
 
-    def _seal(self, contents: list[ContentRow], record: Record, part: str, data: bytes) -> str:
+    def _seal(self, contents: list[ContentRow], record: Record, part: Part, data: bytes) -> str:
         if record.key is None:
             record.key = self._vault.record_key(record.id)
         keep = record.ruling is None or record.ruling.obligations.record == "full"
-        name = "prompt" if part == "prompt" else "answer"
-        sealed = self._vault.seal(record.key, record.id, name, data, keep=keep)  # type: ignore[arg-type]
+        sealed = self._vault.seal(record.key, record.id, part, data, keep=keep)
         contents.append(ContentRow(record.id, part, record.key.wrapped, sealed.sealed, record.expires))
         return sealed.commitment
 

@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -45,7 +46,7 @@ class Write(msgspec.Struct, eq=False):
     """Rows that become durable together.
 
     `caller`, where given, must still stand at the commit. `done` is told on the event loop. `opens` and `closes` name
-    the decision that stays unclosed between two writes.
+    the decision that stays unclosed between two writes; `after` is the write that opened what this one closes.
     """
 
     entries: list[store.EntryRow]
@@ -54,6 +55,7 @@ class Write(msgspec.Struct, eq=False):
     done: asyncio.Future[None] | None = None
     opens: DecisionId | None = None
     closes: DecisionId | None = None
+    after: "Write | None" = None
     since: float = 0.0
     tried: bool = False
     dropped: str | None = None
@@ -81,7 +83,7 @@ class GroupCommit:
         self._unclosed: dict[DecisionId | None, int] = {}
         self._floor = 0
         self.last_error: str | None = None
-        self.observe_commit = _ignore
+        self.observe_commit: Callable[[float, int], None] = _ignore
 
     def start(self) -> None:
         """Start on the running event loop."""
@@ -118,8 +120,11 @@ class GroupCommit:
         self._floor = last_entry
 
     def submit(self, write: Write) -> None:
-        """Put a write in line. Raises `NotDurable` where the line is full; nothing is written then."""
-        if len(self._waiting) >= _LINE:
+        """Put a write in line. Raises `NotDurable` where the line is full; nothing is written then.
+
+        What closes an opened decision is always taken: there are no more of these than requests under way.
+        """
+        if len(self._waiting) >= _LINE and write.after is None:
             raise NotDurable(
                 "The record cannot be written fast enough, so nothing can be answered now. Try again shortly.",
                 retry_after=1,
@@ -155,7 +160,7 @@ class GroupCommit:
             # in every process. A decision of a key that no longer stands is not written, and its answer never leaves.
             self._standing.refresh(connection)
             for write in batch:
-                write.dropped = self._standing.refusal(write.caller) if write.caller is not None else None
+                write.dropped = self._drop(write)
             accepted = [write for write in batch if write.dropped is None]
             if any(write.tried for write in accepted):
                 accepted = _without_present(connection, accepted)
@@ -163,6 +168,12 @@ class GroupCommit:
             store.insert_contents(connection, [row for write in accepted for row in write.contents])
         # A crash before the commit: nobody was answered. A crash after it: the decision stands without an outcome, and
         # the next start closes it as interrupted.
+
+    def _drop(self, write: Write) -> str | None:
+        """Say why a write must not happen: its key no longer stands, or what it closes was itself dropped."""
+        if write.after is not None:
+            return write.after.dropped
+        return self._standing.refusal(write.caller) if write.caller is not None else None
 
     def _told(self, batch: list[Write], error: StorageError | None, seconds: float) -> None:
         """Tell those who wait, on the event loop, and go on with whatever arrived meanwhile."""

@@ -3,10 +3,9 @@
 import msgspec
 
 from transom.errors import Refusal
-from transom.values import DecisionId
 
 
-def openai_error(refusal: Refusal, decision: DecisionId | None) -> bytes:
+def openai_error(refusal: Refusal, decision: str | None) -> bytes:
     """Return OpenAI's error object (`{"error": {message, type, param, code}}`) with the decision's id beside it."""
     error: dict[str, object] = {
         "message": refusal.message,
@@ -21,6 +20,6 @@ def openai_error(refusal: Refusal, decision: DecisionId | None) -> bytes:
     return msgspec.json.encode({"error": error})
 
 
-def openai_stream_error(refusal: Refusal, decision: DecisionId) -> bytes:
+def openai_stream_error(refusal: Refusal, decision: str) -> bytes:
     """Return a server-sent event that OpenAI's clients raise as an error in the middle of a stream."""
     return b"data: " + openai_error(refusal, decision) + b"\n\n"

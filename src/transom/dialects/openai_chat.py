@@ -4,6 +4,8 @@ Source: OpenAI's API reference, "Chat Completions". Only the fields that Transom
 others travel on untouched.
 """
 
+from typing import Literal
+
 import msgspec
 
 from transom.dialects.model_name import swap_model
@@ -11,6 +13,8 @@ from transom.dialects.openai_json import Answer, WireUsage, read_request, read_r
 from transom.values import Call, RequestedModel, UpstreamModel
 
 PATH = b"/chat/completions"
+ACTION: Literal["infer", "embed"] = "infer"
+KIND: Literal["chat", "embedding"] = "chat"
 _TAIL = 65_536
 _LAST = 16
 """A stream's finish reason, usage and end mark are looked for in its last 16 events, within its last 64 KiB."""

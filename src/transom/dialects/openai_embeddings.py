@@ -1,5 +1,7 @@
 """OpenAI Embeddings: `POST /v1/embeddings`. Source: OpenAI's API reference, "Embeddings"."""
 
+from typing import Literal
+
 import msgspec
 
 from transom.dialects.model_name import swap_model
@@ -7,6 +9,8 @@ from transom.dialects.openai_json import Answer, WireUsage, read_request, read_r
 from transom.values import Call, RequestedModel, UpstreamModel
 
 PATH = b"/embeddings"
+ACTION: Literal["infer", "embed"] = "embed"
+KIND: Literal["chat", "embedding"] = "embedding"
 
 
 class _Request(msgspec.Struct):
@@ -45,6 +49,6 @@ def read_answer(body: bytes) -> Answer:
     return Answer(complete=response.data is not None, model=response.model, usage=to_usage(response.usage))
 
 
-def read_stream(_received: bytes) -> Answer:
+def read_stream(received: bytes) -> Answer:  # noqa: ARG001 - every dialect has this function
     """Embeddings are never streamed."""
     return Answer(complete=False)

@@ -1,0 +1,1 @@
+"""The request path: HTTP in, one decision, an answer of some upstream out."""

@@ -38,6 +38,10 @@ class Registry:
         self.digest: Digest = digest(_canonical.encode({version.name: version.digest for version in versions}))
         self._by_name: dict[str, Version] = {version.name: version for version in versions} | dict(in_service)
 
+    def find(self, requested: RequestedModel) -> Version | None:
+        """Return the version that `name` or `name@version` means, if there is one."""
+        return self._by_name.get(requested)
+
     def resolve(self, requested: RequestedModel) -> Version:
         """Return the version that `name` or `name@version` means. Raises `NotFound`, OpenAI's `model_not_found`."""
         version = self._by_name.get(requested)
@@ -65,8 +69,10 @@ class Registry:
         return frozenset(version.name for version in self.versions)
 
 
-def build_registry(models: Mapping[str, ModelSettings], upstreams: frozenset[str]) -> Registry:
-    """Make the registry of the declared models.
+def build_registry(
+    models: Mapping[str, ModelSettings], upstreams: frozenset[str], *, settled: frozenset[str] = frozenset()
+) -> Registry:
+    """Make the registry of the declared models. `settled` upstreams need no route to be right.
 
     Raises `ConfigErrors` for a route to an upstream that is not declared, an upstream that no route uses, a model
     whose version in service is not clear, and names that are no names. Each error's `file` is the key's path.
@@ -78,7 +84,7 @@ def build_registry(models: Mapping[str, ModelSettings], upstreams: frozenset[str
         ConfigError(
             "No model's route names this upstream. Put it into a route, or remove it.", file=f"upstreams.{name}"
         )
-        for name in sorted(upstreams - used)
+        for name in sorted(upstreams - used - settled)
     ]
     in_service = _in_service(versions, models, problems)
     if problems:

@@ -1,0 +1,101 @@
+"""One process's parts, put together: database, keys, decisions, ledger, door, pages."""
+
+import importlib.metadata
+
+import msgspec
+
+from transom.app.declared import Settings, read_running, read_settings
+from transom.app.home import Home
+from transom.callers.keys import Keyring
+from transom.console.app import build_console
+from transom.decisions.record import Decisions
+from transom.decisions.recover import instance_name
+from transom.decisions.writer import GroupCommit
+from transom.gateway.http import Gateway
+from transom.gateway.running import Door
+from transom.gateway.telemetry import Telemetry
+from transom.ledger.keys import LedgerKeys, load_or_create
+from transom.ledger.seal import Vault
+from transom.ledger.sequence import Sequencer, SequencerThread
+from transom.storage.engine import Database, open_database
+from transom.storage.objects import Objects, open_objects
+
+BUILD = importlib.metadata.version("transom")
+"""What every decision says it was made by."""
+
+
+class Stores(msgspec.Struct, frozen=True, eq=False):
+    """Everything lived: what commands on the terminal need, whether or not a server runs."""
+
+    home: Home
+    settings: Settings
+    database: Database
+    objects: Objects
+    keys: LedgerKeys
+    vault: Vault
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+
+
+class Parts(msgspec.Struct, frozen=True, eq=False):
+    """One serving process."""
+
+    stores: Stores
+    door: Door
+    writer: GroupCommit
+    sequencer: SequencerThread
+    gateway: Gateway
+    instance: str
+
+
+def open_stores(home: Home) -> Stores:
+    """Open what the settings name. The schema is not touched: see `storage.migrate`.
+
+    Raises `ConfigErrors`, `StartError`, `LedgerError`.
+    """
+    settings = read_settings(home)
+    storage = settings.storage
+    url = storage.database
+    if url is None:
+        url = f"sqlite:///{home.data / 'transom.db'}"
+    elif not isinstance(url, str):
+        url = url.resolve("storage.database")
+    keys = load_or_create(home.data / "keys", settings.ledger.origin)
+    return Stores(
+        home=home,
+        settings=settings,
+        database=open_database(url),
+        objects=open_objects(storage.objects or home.data / "objects"),
+        keys=keys,
+        vault=Vault(keys.master_key),
+    )
+
+
+def build(stores: Stores) -> Parts:
+    """Put a serving process together. Nothing runs yet. Raises `ConfigErrors`, `StorageError`."""
+    settings = stores.settings
+    running = read_running(stores.home, settings)
+    keyring = Keyring(stores.keys.pseudonym)
+    with stores.database.begin(write=False) as connection:
+        keyring.reload(connection)
+    instance = instance_name()
+    telemetry = Telemetry()
+    writer = GroupCommit(stores.database, keyring, patience=settings.server.durable_seconds)
+    writer.observe_commit = telemetry.committed
+    decisions = Decisions(
+        writer,
+        stores.vault,
+        telemetry,
+        instance=instance,
+        build=BUILD,
+        retain_seconds=settings.retention.default,
+    )
+    door = Door(running, settings.server, keyring, decisions, telemetry, stores.database)
+    sequencer = SequencerThread(
+        Sequencer(stores.database, stores.objects, stores.keys, instance=instance),
+        interval=settings.ledger.interval_seconds,
+    )
+    gateway = Gateway(door, stores.objects, build_console(door, stores.objects, stores.keys, stores.vault, BUILD))
+    return Parts(stores, door, writer, sequencer, gateway, instance)

@@ -1,0 +1,99 @@
+"""What a serving process does now and then, besides answering."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy import Connection
+
+from transom.app.build import Parts
+from transom.decisions import store
+from transom.decisions.recover import recover
+from transom.errors import NotDurable, StorageError
+from transom.ledger.entry import AccessEntry, ErasureEntry, new_id, timestamp
+
+_log = logging.getLogger("transom.housekeeping")
+_BEAT_SECONDS = 5.0
+_COUNTS_SECONDS = 60.0
+_ERASE_SECONDS = 60.0
+_ERASE_BATCH = 500
+
+
+class Housekeeping:
+    """The periodic tasks of one process."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._counted_from = _now()
+
+    async def run(self) -> None:
+        """Run for ever."""
+        await asyncio.gather(
+            _every(_BEAT_SECONDS, self.beat),
+            _every(_COUNTS_SECONDS, self.note_counts),
+            _every(_ERASE_SECONDS, self.erase),
+        )
+
+    async def beat(self) -> None:
+        """Say that this process lives, and close what dead ones left open."""
+        parts = self._parts
+        settled = parts.writer.settled
+
+        def work(connection: Connection) -> int:
+            store.beat(connection, parts.instance, _now(), settled)
+            return store.last_entry(connection)
+
+        parts.writer.raise_floor(await parts.stores.database.run(work, write=True))
+        closed = await asyncio.to_thread(recover, parts.stores.database)
+        if closed:
+            _log.warning("%d decisions of a process that died were closed as interrupted", closed)
+
+    async def note_counts(self) -> None:
+        """Write into the ledger how many requests had no caller, and how often what is open to anyone was read."""
+        door = self._parts.door
+        if not door.unidentified and not door.anonymous_reads:
+            self._counted_from = _now()
+            return
+        now = _now()
+        entry = AccessEntry(
+            id=new_id(now),
+            at=timestamp(now),
+            unidentified=dict(door.unidentified),
+            anonymous=dict(door.anonymous_reads),
+            start=timestamp(self._counted_from),
+            end=timestamp(now),
+        )
+        door.unidentified.clear()
+        door.anonymous_reads.clear()
+        self._counted_from = now
+        await door.decisions.note(entry)
+
+    async def erase(self) -> None:
+        """Delete prompts and answers whose retention has ended, and say in the ledger that it was done."""
+        now, erased = _now(), 0
+        while True:
+            batch = await self._parts.stores.database.run(
+                lambda connection: store.erase_expired(connection, now, _ERASE_BATCH), write=True
+            )
+            erased += batch
+            if batch < _ERASE_BATCH:
+                break
+        if erased:
+            await self._parts.door.decisions.note(
+                ErasureEntry(id=new_id(now), at=timestamp(now), count=erased, before=timestamp(now))
+            )
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do `work` again and again; a database that fails is tried again the next time."""
+    while True:
+        try:
+            await work()
+        except (StorageError, NotDurable) as error:
+            _log.warning("%s", error)
+        await asyncio.sleep(seconds)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

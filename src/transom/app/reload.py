@@ -1,0 +1,86 @@
+"""Take up changed files while requests run: all of them or none."""
+
+import asyncio
+import logging
+import time
+
+from transom.app.build import BUILD, Parts
+from transom.app.declared import files_of, read_running, read_settings
+from transom.config.digest import digest
+from transom.errors import ConfigError, NotDurable
+from transom.gateway.running import Running
+from transom.ledger.entry import PolicyEntry, SettingsEntry, new_id, timestamp
+from transom.values import Digest
+
+_log = logging.getLogger("transom.reload")
+_LOOK_SECONDS = 0.5
+
+
+class Reloader:
+    """Keeps a door's running set equal to the files. `problem` says why it is not, where it is not."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._seen = files_of(parts.stores.home)
+        self.problem: str | None = None
+
+    async def watch(self) -> None:
+        """Look at the files for ever, and take up what has changed."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if files_of(self._parts.stores.home) != self._seen:
+                try:
+                    await self.reload()
+                except ConfigError:
+                    continue  # said in the log and on the page; the running set stays
+
+    async def reload(self) -> Running:
+        """Read everything again and put it in force. Raises `ConfigError` with every place; then nothing changes."""
+        home, door = self._parts.stores.home, self._parts.door
+        self._seen = files_of(home)
+        before = door.running
+        try:
+            running = await asyncio.to_thread(lambda: read_running(home, read_settings(home), before))
+        except (ConfigError, OSError) as error:
+            self.problem = str(error)
+            door.telemetry.reloads.labels("refused").inc()
+            _log.error("the files are not taken up, what ran before stays: %s", error)
+            raise error if isinstance(error, ConfigError) else ConfigError(f"{error}") from error
+        self.problem = None
+        door.running = running
+        door.telemetry.reloads.labels("taken up").inc()
+        for name, upstream in before.upstreams.items():
+            if running.upstreams.get(name) is not upstream:
+                upstream.retire()
+        await note_in_force(self._parts, before)
+        return running
+
+
+async def note_in_force(parts: Parts, before: Running | None) -> None:
+    """Write into the ledger what has come into force since `before`."""
+    running = parts.door.running
+    now = time.time_ns() // 1_000_000
+    try:
+        if before is None or before.policies.digest != running.policies.digest:
+            files: dict[str, Digest] = {
+                str(name): digest(text.encode()) for name, text in running.policies.texts.items()
+            }
+            entry = PolicyEntry(id=new_id(now), at=timestamp(now), digest=running.policies.digest, files=files)
+            await parts.door.decisions.note(entry)
+        if before is None or _declared(before) != _declared(running):
+            await parts.door.decisions.note(
+                SettingsEntry(
+                    id=new_id(now),
+                    at=timestamp(now),
+                    settings=running.settings_digest,
+                    registry=running.registry.digest,
+                    build=BUILD,
+                )
+            )
+    except NotDurable:
+        # It stays in line and is written when the database can be; every decision names the digests meanwhile.
+        _log.warning("what came into force is not yet on record")
+
+
+def _declared(running: Running) -> tuple[str, str]:
+    return running.settings_digest, running.registry.digest

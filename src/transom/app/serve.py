@@ -1,0 +1,86 @@
+"""One serving process from start to end."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+
+from transom.app.build import Parts, Stores, build
+from transom.app.engine_news import EngineLink
+from transom.app.housekeeping import Housekeeping
+from transom.app.reload import Reloader, note_in_force
+from transom.app.server import Server, build_server, drop_slow_heads
+from transom.decisions.recover import bury, recover
+from transom.errors import NotDurable, StorageError
+
+_log = logging.getLogger("transom")
+
+Started = Callable[[Parts], Awaitable[None]]
+
+
+async def serve(stores: Stores, listener: socket.socket, link: EngineLink, started: Started) -> None:
+    """Serve on `listener` until SIGINT or SIGTERM. `started` runs once requests are answered.
+
+    The database must be at this version's schema. Raises `ConfigErrors`, `StorageError`, `LedgerError` where it
+    cannot start.
+    """
+    closed = recover(stores.database)
+    if closed:
+        _log.warning("%d decisions that were open at the last end were closed as interrupted", closed)
+    parts = build(stores)
+    reloader, housekeeping = Reloader(parts), Housekeeping(parts)
+    parts.door.reload = reloader.reload
+    link.attach(parts.door)
+    _add_probes(parts)
+    parts.writer.start()
+    await housekeeping.beat()
+    parts.sequencer.start()
+    await note_in_force(parts, None)
+    server = build_server(parts.gateway, stores.settings.server, lambda: started(parts))
+    _stop_on_signals(server)
+    work = (
+        reloader.watch(),
+        housekeeping.run(),
+        drop_slow_heads(server, stores.settings.server.header_seconds),
+    )
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await _finish(parts, housekeeping)
+
+
+def _add_probes(parts: Parts) -> None:
+    """Say what must be well for this process to be ready."""
+    probes = parts.door.probes
+    probes["record"] = lambda: None if parts.writer.last_error is None else "the record cannot be written"
+    probes["ledger"] = lambda: None if parts.sequencer.last_error is None else "the log cannot be sequenced"
+
+
+def _stop_on_signals(server: Server) -> None:
+    """End politely on the first SIGINT or SIGTERM, at once on the second."""
+
+    def stop() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+async def _finish(parts: Parts, housekeeping: Housekeeping) -> None:
+    """Leave nothing undone: counts, writes, the instance's own end through the code that recovers, the log."""
+    try:
+        await housekeeping.note_counts()
+        if await parts.writer.stop():
+            with parts.stores.database.begin() as connection:
+                bury(connection, parts.instance, parts.writer.settled)
+    except (NotDurable, StorageError):
+        _log.exception("not everything could be recorded at the end; the next start closes what is open")
+    await asyncio.to_thread(parts.sequencer.stop)
+    for upstream in parts.door.running.upstreams.values():
+        await upstream.close()

@@ -1,0 +1,121 @@
+"""The HTTP server: uvicorn, without its signal handling, and with a limit on slow request heads."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import uvicorn
+from typing_extensions import override
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from transom.gateway.http import Gateway
+from transom.gateway.settings import ServerSettings
+
+_SWEEP_SECONDS = 0.5
+_IDLE_SECONDS = 75
+
+
+class Connection(HttpToolsProtocol):
+    """A connection that remembers since when it owes a request's head.
+
+    uvicorn limits the time between requests, not the time a request's head may take: a client that sends a byte now
+    and then would hold a connection for ever.
+    """
+
+    owes_head_since: float | None = None
+
+    @override
+    def connection_made(self, transport: Any) -> None:
+        """Start the clock."""
+        super().connection_made(transport)
+        self.owes_head_since = self.loop.time()
+
+    @override
+    def on_message_begin(self) -> None:
+        """Start the clock of another request."""
+        self.owes_head_since = self.loop.time()
+        super().on_message_begin()
+
+    @override
+    def on_headers_complete(self) -> None:
+        """Stop the clock."""
+        self.owes_head_since = None
+        super().on_headers_complete()
+
+
+class Server(uvicorn.Server):
+    """uvicorn, whose process is told by its owner when to stop, and which tells when it has started."""
+
+    def __init__(self, config: uvicorn.Config, when_started: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._when_started = when_started
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        await self._when_started()
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+def build_server(gateway: Gateway, settings: ServerSettings, when_started: Callable[[], Awaitable[None]]) -> Server:
+    """Return a server of `gateway`; `serve(sockets=…)` runs it until `should_exit` is set."""
+    config = uvicorn.Config(
+        gateway,
+        loop="none",
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=2048,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=int(settings.drain_seconds),
+    )
+    return Server(config, when_started)
+
+
+async def drop_slow_heads(server: Server, seconds: float) -> None:
+    """Close, for ever, connections whose request's head does not arrive in time."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        limit = loop.time() - seconds
+        for connection in list(server.server_state.connections):
+            since = getattr(connection, "owes_head_since", None)
+            if since is not None and since < limit and connection.transport is not None:
+                connection.transport.write(
+                    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+                )
+                connection.transport.close()
+
+
+def listen(host: str, port: int, *, patience: float = 5.0) -> socket.socket:
+    """Open the listening socket. Waits a little for one that a process just ended still holds. Raises `OSError`."""
+    deadline = time.monotonic() + patience
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError:
+            listener.close()
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+            continue
+        listener.listen(2048)
+        listener.setblocking(False)
+        return listener

@@ -1,0 +1,136 @@
+"""`transom up`: this machine's door, with its engine and as many serving processes as it is told."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Protocol
+
+from transom.app.build import Parts, Stores, open_stores
+from transom.app.engine_news import EngineLink, EngineNews
+from transom.app.home import Home, prepare
+from transom.app.serve import serve
+from transom.app.server import listen
+from transom.app.workers import Workers
+from transom.callers.issue import Issued, list_keys
+from transom.decisions.governance import TERMINAL, issue_key
+from transom.engine.supervisor import Engine
+from transom.engine.weights import ensure_weights
+from transom.errors import StartError
+from transom.storage.migrate import migrate
+
+_log = logging.getLogger("transom")
+_LOOK_SECONDS = 0.2
+
+
+class Screen(Protocol):
+    """What a person sees while it starts."""
+
+    def pulling(self, phase: str, done: int, total: int) -> None:
+        """Show how far the weights are."""
+
+    def serving(self, url: str, home: Home, first_key: Issued | None, engine: str) -> None:
+        """Show that requests are answered, and where; the first key, this once."""
+
+    def engine(self, state: str, error: str | None) -> None:
+        """Show a change of the engine's state."""
+
+
+async def up(home: Home, screen: Screen, *, port: int | None, workers: int | None) -> None:
+    """Serve `home` until SIGINT or SIGTERM, engine included; make what is missing first.
+
+    Raises `ConfigErrors`, `StartError`, `StorageError`, `LedgerError` where it cannot start.
+    """
+    prepare(home)
+    with _only_one(home):
+        stores = open_stores(home)
+        try:
+            await _up(stores, screen, port, workers)
+        finally:
+            stores.close()
+
+
+async def _up(stores: Stores, screen: Screen, port: int | None, workers: int | None) -> None:
+    settings, home = stores.settings, stores.home
+    migrate(stores.database)
+    count = settings.server.workers if workers is None else workers
+    if count > 1 and settings.limits:
+        raise StartError("Rates are counted in one process. Use one worker, or remove [[limits]] from transom.toml.")
+    listener = _listen(settings.server.host, settings.server.port if port is None else port)
+    wanted = settings.engine_wanted and settings.engine.wanted()
+    link = EngineLink(wanted=wanted)
+    first_key = _first_key(stores)
+    engine: Engine | None = None
+    if wanted:
+        weights = await asyncio.to_thread(ensure_weights, home.path, screen.pulling)
+        engine = Engine(home.path, weights, settings.engine)
+        await engine.start()
+    follow = asyncio.create_task(_follow(engine, link, screen)) if engine is not None else None
+    url = f"http://{_host(settings.server.host)}:{listener.getsockname()[1]}"
+
+    async def started(_parts: Parts | None) -> None:
+        screen.serving(url, home, first_key, link.news.state)
+
+    try:
+        if count == 1:
+            await serve(stores, listener, link, started)
+        else:
+            await started(None)
+            await Workers(str(home.path), listener, link, count).run()
+    finally:
+        if follow is not None:
+            follow.cancel()
+        if engine is not None:
+            await engine.stop()
+
+
+async def _follow(engine: Engine, link: EngineLink, screen: Screen) -> None:
+    """Pass on what the engine's supervisor knows."""
+    while True:
+        ready = engine.state == "ready"
+        news = EngineNews(
+            engine.state, engine.base_url if ready else None, engine.api_key if ready else None, engine.last_error
+        )
+        if news.state != link.news.state:
+            screen.engine(news.state, news.error)
+        link.tell(news)
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _first_key(stores: Stores) -> Issued | None:
+    """Issue an operator's key where there is no key at all."""
+    with stores.database.begin() as connection:
+        if list_keys(connection):
+            return None
+        # A crash after this commit and before the key is shown leaves a key that nobody knows; `transom keys create`
+        # makes another.
+        return issue_key(connection, stores.keys, "first operator", ["operators"], by=TERMINAL)
+
+
+@contextlib.contextmanager
+def _only_one(home: Home) -> Iterator[None]:
+    """Hold the home's lock. It ends with this process, however that ends."""
+    with home.lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StartError(
+                f"Another Transom serves {home.path}. Stop it first, or set TRANSOM_HOME to another folder."
+            ) from error
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return listen(host, port)
+    except OSError as error:
+        raise StartError(
+            f"{host}:{port} cannot be listened on ({error.strerror}). Choose another with --port, or server.port in "
+            "transom.toml."
+        ) from error
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,53 @@
+"""Acts of governance: what was done and the entry that says so, in one transaction."""
+
+import time
+from collections.abc import Iterable
+
+from sqlalchemy import Connection
+
+from transom.callers import issue
+from transom.decisions.store import EntryRow, insert_entries
+from transom.ledger.entry import KeyEntry, encode, new_id, timestamp
+from transom.ledger.keys import LedgerKeys
+from transom.values import CallerId
+
+TERMINAL = CallerId("terminal")
+"""Who acts on this machine's terminal, with the right to read TRANSOM_HOME's files."""
+
+
+def issue_key(
+    connection: Connection,
+    keys: LedgerKeys,
+    name: str,
+    groups: Iterable[str],
+    *,
+    by: CallerId,
+    expires: int | None = None,
+) -> issue.Issued:
+    """Issue a key and record it. `expires` in milliseconds since the Unix epoch. Raises `InvalidRequest`."""
+    issued = issue.create(connection, name, groups, expires=expires)
+    _record(connection, keys, issued.fact, by)
+    return issued
+
+
+def revoke_key(connection: Connection, keys: LedgerKeys, id_: str, *, by: CallerId) -> bool:
+    """Revoke a key and record it; `False` where it was revoked before. Raises `NotFound`."""
+    fact = issue.revoke(connection, id_)
+    if fact is None:
+        return False
+    _record(connection, keys, fact, by)
+    return True
+
+
+def _record(connection: Connection, keys: LedgerKeys, fact: issue.KeyFact, by: CallerId) -> None:
+    now = time.time_ns() // 1_000_000
+    entry = KeyEntry(
+        id=new_id(now),
+        at=timestamp(now),
+        event=fact.event,
+        key=keys.pseudonym(fact.id),
+        groups=fact.groups,
+        by=keys.pseudonym(by),
+    )
+    # The caller's transaction holds the key and this row together: a crash leaves both or neither.
+    insert_entries(connection, [EntryRow(None, "key/1", "terminal", encode(entry))])

@@ -1,0 +1,124 @@
+"""How a request ends that was not simply answered: each way once, on the record, in the dialect's own error shape."""
+
+import asyncio
+import logging
+
+from transom.decisions.life import status_of
+from transom.decisions.record import Outcome, Record
+from transom.decisions.writer import KeyNoLongerStandsError
+from transom.dialects.errors import openai_error, openai_stream_error
+from transom.errors import Forbidden, Internal, NotDurable, Refusal, Unidentified
+from transom.gateway.request import ClientGoneError, Request
+from transom.gateway.routing import refusal_of
+from transom.gateway.running import Door
+from transom.policy.explain import refusal as ruling_text
+from transom.policy.ruling import Policies
+from transom.upstreams.errors import UpstreamError
+from transom.values import Caller
+
+_log = logging.getLogger("transom.gateway")
+
+
+def stands(caller: Caller) -> None:
+    """Raise `Unidentified` where the caller's key was one of ours and no longer opens anything."""
+    if caller.refusal is not None:
+        raise no_longer_stands(caller.refusal)
+
+
+def no_longer_stands(why: str) -> Unidentified:
+    """Say that a key was revoked or has expired."""
+    return Unidentified(f"This key is {why}. Ask an operator for a new one.", code=f"key_{why}")
+
+
+def permit(record: Record, policies: Policies) -> None:
+    """Raise `Forbidden`, naming the policies, where the record's ruling forbids."""
+    ruling = record.ruling
+    if ruling is not None and ruling.effect == "forbid":
+        text = ruling_text(ruling, policies, record.caller, record.action, record.resource)
+        raise Forbidden(f"Refused: {text}", policies=ruling.policies)
+
+
+async def end(door: Door, request: Request, record: Record, outcome: Outcome, error: BaseException) -> None:
+    """Bring a request that raised `error` to its end: tell the client, if there is one, and complete the outcome.
+
+    A cancellation that is not the client's leaving is raised again: the server is going down.
+    """
+    if isinstance(error, asyncio.CancelledError | ClientGoneError):
+        _gone(request, outcome, error)
+        return
+    request.unwatch()
+    if isinstance(error, KeyNoLongerStandsError):
+        # Nothing of this decision was written; its refusal is written instead, under the same id.
+        record.opening = None
+        error = no_longer_stands(str(error))
+    await _refuse(door, request, record, outcome, _to_refusal(error, record))
+
+
+def _gone(request: Request, outcome: Outcome, error: BaseException) -> None:
+    if isinstance(error, asyncio.CancelledError):
+        if not request.gone:
+            outcome.status, outcome.reason = "interrupted", "shutdown"
+            raise error
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()
+    outcome.status, outcome.reason = "abandoned", "client_gone"
+
+
+def _to_refusal(error: BaseException, record: Record) -> Refusal:
+    """Only what is listed in the error tree reaches a client; of anything else, the decision's id."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, UpstreamError) and record.version is not None:
+        return refusal_of(error, record.version)
+    _log.error("decision %s failed within", record.id, exc_info=error)
+    return Internal("Something failed within Transom. The operator finds it in the log under this decision's id.")
+
+
+async def _refuse(door: Door, request: Request, record: Record, outcome: Outcome, refusal: Refusal) -> None:
+    refusal = await record_refusal(door, record, outcome, refusal)
+    outcome.http_status = refusal.status
+    if request.started:
+        await request.write(openai_stream_error(refusal, record.id), more=True)
+        await request.write(b"", more=False)
+    else:
+        await send_refusal(request, refusal, record.id)
+
+
+async def record_refusal(door: Door, record: Record, outcome: Outcome, refusal: Refusal) -> Refusal:
+    """Make a refused decision durable before its refusal leaves. Returns the refusal that then holds."""
+    _describe(outcome, refusal)
+    try:
+        if record.opening is None:
+            await door.decisions.refuse(record, outcome)
+        else:
+            await door.decisions.durable(record)
+    except KeyNoLongerStandsError as error:
+        record.opening = None
+        return await record_refusal(door, record, outcome, no_longer_stands(str(error)))
+    except NotDurable as error:
+        # What could not be written stays in line and is written when it can be: the record will tell of this too.
+        _describe(outcome, error)
+        return error
+    return refusal
+
+
+def _describe(outcome: Outcome, refusal: Refusal) -> None:
+    outcome.status = status_of(refusal, asked_upstream=bool(outcome.attempts))
+    outcome.reason, outcome.http_status = refusal.code or refusal.type, refusal.status
+    # What an upstream may have answered did not leave; it is not kept.
+    outcome.answer, outcome.complete = None, False
+
+
+async def send_refusal(request: Request, refusal: Refusal, decision: str | None) -> None:
+    """Send a refusal in OpenAI's error shape."""
+    headers = [(b"content-type", b"application/json")]
+    if decision is not None:
+        headers.append((b"transom-decision", decision.encode()))
+    if refusal.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % refusal.retry_after))
+    if refusal.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if refusal.status == 408:
+        headers.append((b"connection", b"close"))
+    await request.respond(refusal.status, headers, openai_error(refusal, decision))

@@ -1,0 +1,134 @@
+"""One HTTP request as the path sees it: ASGI in, ASGI out. Source: the ASGI specification, HTTP 2.5."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, TypeAlias
+
+from transom.errors import BodyTimeout, BodyTooLarge, InvalidRequest
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+
+_WATCH_AFTER = 0.02
+"""Seconds after which a wait for an upstream is worth a task that sees the client leave."""
+_LOOPBACK = ("127.", "::1")
+
+
+class ClientGoneError(Exception):
+    """The client went away before its request was whole."""
+
+
+class Request:
+    """One request and the way back to its client."""
+
+    __slots__ = ("_receive", "_send", "_task", "_timer", "_watcher", "gone", "method", "path", "scope", "started")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.started = False
+        """The head of an answer has been handed to the client's connection."""
+        self.gone = False
+        """The client has gone away."""
+        self._receive = receive
+        self._send = send
+        self._task: asyncio.Task[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first header called `name` (lower case)."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return bytes(value)
+        return None
+
+    @property
+    def secret(self) -> bytes | None:
+        """The bearer token (RFC 6750 section 2.1), if there is one."""
+        value = self.header(b"authorization")
+        if value is None or value[:7].lower() != b"bearer ":
+            return None
+        return value[7:].strip()
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the peer is this machine. A proxy on this machine makes all its clients look so."""
+        client = self.scope.get("client")
+        return client is not None and client[0].startswith(_LOOPBACK)
+
+    async def body(self, limit: int, seconds: float) -> bytes:
+        """Return the whole body. Raises `BodyTooLarge`, `BodyTimeout`, `InvalidRequest`, `ClientGoneError`."""
+        declared = self.header(b"content-length")
+        if declared is not None and int(declared) > limit:
+            raise _too_large(limit)
+        if self.header(b"content-encoding") not in (None, b"identity"):
+            raise InvalidRequest("The body is compressed. Send it as it is, without Content-Encoding.")
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._read(limit)
+        except TimeoutError:
+            raise BodyTimeout(f"The body did not arrive within {seconds:g} s.") from None
+
+    async def _read(self, limit: int) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        first: bytes = message.get("body", b"")
+        if not message.get("more_body", False):
+            return first
+        parts, size = [first], len(first)
+        while message.get("more_body", False):
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            parts.append(part)
+        return b"".join(parts)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head of an answer."""
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes, *, more: bool) -> None:
+        """Send a part of the body; the last one says so."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def respond(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send a whole answer."""
+        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self.write(body, more=False)
+
+    def watch(self) -> None:
+        """Cancel the current task when the client goes away. Costs a timer; a task only for those that wait long."""
+        self._task = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER, self._start_watching)
+
+    def unwatch(self) -> None:
+        """Stop watching."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def _start_watching(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is longer than the {limit} bytes that this door takes. Send less.")

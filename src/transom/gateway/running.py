@@ -1,0 +1,122 @@
+"""What is in force, and what lives as long as the process."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+from transom.callers.keys import Keyring
+from transom.decisions.record import Decisions
+from transom.errors import NotDurable, StorageError, Unidentified
+from transom.gateway.settings import ServerSettings
+from transom.gateway.telemetry import Telemetry
+from transom.metering.rates import Rates
+from transom.policy.ruling import Policies
+from transom.registry.versions import Registry
+from transom.safeguards.interface import Safeguards
+from transom.storage.engine import Database
+from transom.upstreams.client import Upstream
+from transom.values import ANONYMOUS, Caller, Digest, Pseudonym
+
+_REREAD_SECONDS = 0.05
+
+
+class Running(msgspec.Struct, frozen=True, eq=False):
+    """One reading of everything that is declared in files. A reload makes another; a request keeps the one it met."""
+
+    policies: Policies
+    registry: Registry
+    safeguards: Safeguards
+    rates: Rates
+    upstreams: dict[str, Upstream]
+    """By name. The embedded engine stands here while it can be asked."""
+    settings_digest: Digest
+
+
+class Probe(Protocol):
+    """Something that can say whether it is well."""
+
+    def __call__(self) -> str | None:
+        """Return what is wrong, or `None`."""
+        ...
+
+
+class Door:
+    """Everything that a request may need. `running` is replaced as a whole by a reload."""
+
+    def __init__(
+        self,
+        running: Running,
+        server: ServerSettings,
+        keyring: Keyring,
+        decisions: Decisions,
+        telemetry: Telemetry,
+        database: Database,
+    ) -> None:
+        self.running = running
+        self.server = server
+        self.keyring = keyring
+        self.decisions = decisions
+        self.telemetry = telemetry
+        self.database = database
+        self.unidentified: Counter[str] = Counter()
+        """Callers that could not be identified since the last entry of their counts, by reason."""
+        self.anonymous_reads: Counter[str] = Counter()
+        """Reads by nobody in particular of what policy leaves open to anyone, by what was read."""
+        self.probes: dict[str, Probe] = {}
+        """What must be well for this process to be ready."""
+        self.reload: Callable[[], Awaitable[Running]] | None = None
+        """Reads the declared files again and puts them in force; raises `ConfigError`, and then nothing changes."""
+        self._reading_keys: asyncio.Task[None] | None = None
+        self._read_keys_at = 0.0
+
+    async def identify(self, secret: bytes | None) -> Caller:
+        """Say who asks. Raises `Unidentified` for a secret that is no key's, and counts it.
+
+        A key that is known but no longer valid is a caller, with `refusal` set: refusing it is on the record. A key
+        that is not known may have been issued a moment ago, elsewhere: the database is asked before it is refused.
+        """
+        if secret is None:
+            raise self._unidentified("no key", "No key was sent. Send one as `Authorization: Bearer tr_…`.")
+        caller = self.keyring.identify(secret)
+        if caller is None:
+            await self._reread_keys()
+            caller = self.keyring.identify(secret)
+        if caller is None:
+            text = "This is no key of this door. Ask an operator for one (`transom keys create`)."
+            raise self._unidentified("unknown key", text)
+        return caller
+
+    def _unidentified(self, reason: str, text: str) -> Unidentified:
+        self.unidentified[reason] += 1
+        self.telemetry.unidentified(reason)
+        return Unidentified(text, code="missing_api_key" if reason == "no key" else "invalid_api_key")
+
+    async def _reread_keys(self) -> None:
+        """Load keys again if any has changed. One reading serves all who wait, so that guessing costs us little.
+
+        Raises `NotDurable` (503, never 401) where the database does not answer: the key may be good.
+        """
+        if self._reading_keys is None:
+            self._reading_keys = asyncio.get_running_loop().create_task(self._read_keys())
+        await asyncio.shield(self._reading_keys)
+
+    async def _read_keys(self) -> None:
+        wait = self._read_keys_at + _REREAD_SECONDS - time.monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        self._read_keys_at = time.monotonic()
+        self._reading_keys = None  # who comes from here on waits for the next reading: this one may miss their key
+        try:
+            await self.database.run(self.keyring.refresh)
+        except StorageError as error:
+            raise NotDurable(
+                "The keys cannot be read now, so nobody new can be identified. Try again shortly.", retry_after=1
+            ) from error
+
+
+NOBODY = Caller(ANONYMOUS, "anyone", (), Pseudonym("anonymous"))
+"""Who asks without a key."""
