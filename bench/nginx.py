@@ -1,6 +1,7 @@
 """nginx, as the fast half of the stand-in upstream and as the bare reverse proxy to compare with."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 from bench.processes import Process, start
@@ -53,6 +54,15 @@ _PROXY = """\
 def installed() -> str | None:
     """The program's path, or None."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+def version() -> str:
+    """The installed version, as nginx itself says it."""
+    program = installed()
+    if program is None:
+        return "not installed"
+    said = subprocess.run([program, "-v"], check=True, capture_output=True, text=True)
+    return said.stderr.strip().rpartition("/")[2]
 
 
 def start_standin(port: int, folder: Path, *, core: int | None) -> Process:

@@ -122,7 +122,9 @@ def start(
 
     Raises `NotUpError` with the end of its log where it ends or does not listen within `patience` seconds.
     """
-    pinned = ["taskset", "-c", str(core), *command] if core is not None else list(command)
+    pinned = ["taskset", "-c", str(core)] if core is not None else []
+    # Whatever ends the harness, even SIGKILL, ends what it started.
+    pinned += ["setpriv", "--pdeathsig", "KILL", *command]
     with log.open("wb") as output:
         child = subprocess.Popen(
             pinned, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=folder
