@@ -41,7 +41,7 @@ class Step(Struct, frozen=True):
 
 
 class Model(Struct, frozen=True):
-    route: tuple[Step | str, ...] = ()
+    route: Annotated[tuple[Step | str, ...], msgspec.Meta(max_length=2)] = ()
     weight: float | None = None
 
 
@@ -110,6 +110,7 @@ def test_an_absent_section_has_its_defaults() -> None:
         ("[models.a]\nroute = [\n  3,\n]\n", (3, 3), "models.a.route[0] must be text in quotes or a table"),
         ('[models.a]\nroute = ["a", { upstrem = "b" }]\n', (2, 17), "models.a.route[1].upstrem is not a setting."),
         ("[[models.a.route]]\n", (1, 12), "models.a.route[0] needs upstream"),
+        ('[models.a]\nroute = ["a", "b", "c"]\n', (2, 9), "must be a list [ … ] of length <= 2."),
         ('[models.a]\nweight = "1"\n', (2, 10), "must be a number, not text in quotes. Write it without quotes."),
     ],
 )

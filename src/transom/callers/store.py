@@ -11,6 +11,11 @@ from transom.values import CallerId
 _BUMP = text(
     "INSERT INTO revision (name, value) VALUES ('keys', 1) ON CONFLICT (name) DO UPDATE SET value = revision.value + 1"
 )
+_LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(:lock)")
+_LOCK = text("SELECT pg_advisory_xact_lock(:lock)")
+_KEYS_LOCK = {"lock": int.from_bytes(b"tr_keys")}
+"""The number of PostgreSQL's advisory lock on the keys: fair, where row locks (`FOR SHARE`) let many readers in turn
+keep a revocation waiting for good. SQLite has one writer at a time, so a writing transaction holds its lock already."""
 
 
 class KeyRow(msgspec.Struct, frozen=True):
@@ -32,20 +37,21 @@ _GROUPS = msgspec.json.Decoder(tuple[str, ...])
 def keys_revision(connection: Connection, *, lock: bool) -> int:
     """Return how often keys have changed. With `lock`, no key changes until this transaction ends.
 
-    Where nothing has changed yet there is no row to lock, and no key either that could be revoked meanwhile. SQLite
-    has one writer at a time, so that a writing transaction holds the lock already.
+    To be called in a transaction that writes, and is READ COMMITTED (PostgreSQL's default): the lock is taken by a
+    statement of its own, so that the next one sees every change that was committed before.
     """
-    query = select(revision.c.value).where(revision.c.name == "keys")
-    if lock:
-        query = query.with_for_update(read=True)
-    return connection.execute(query).scalar_one_or_none() or 0
+    if lock and connection.dialect.name == "postgresql":
+        connection.execute(_LOCK_SHARED, _KEYS_LOCK)
+    return connection.execute(select(revision.c.value).where(revision.c.name == "keys")).scalar_one_or_none() or 0
 
 
 def bump(connection: Connection) -> None:
     """Count one change of keys; waits for every transaction that holds `keys_revision(lock=True)`.
 
-    To be called before the change itself, so that changes follow one another and none is lost to the count.
+    To be called before the change itself, so that changes follow one another.
     """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK, _KEYS_LOCK)
     connection.execute(_BUMP)
 
 

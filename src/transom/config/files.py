@@ -22,6 +22,7 @@ from transom.errors import ConfigError, ConfigErrors
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _AT = re.compile(r" - at `[^`]*`$")
 _EXPECTED = re.compile(r"Expected `([^`]+)`(.*), got `([^`]+)`")
+_LISTS = frozenset((list, tuple, set, frozenset))
 _WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -64,7 +65,7 @@ def parse(data: bytes, file: str, sections: Mapping[str, Any]) -> dict[str, Any]
         raise ConfigErrors([_syntax_problem(str(error), text, file)]) from error
     reading = _Reading(file, locate(text))
     reading.names(document, list(sections), ())
-    values = {name: reading.value(document.get(name, {}), wanted, (name,)) for name, wanted in sections.items()}
+    values = {name: reading.value(document.get(name, _absent(wanted)), wanted, (name,)) for name, wanted in sections.items()}
     if reading.problems:
         raise ConfigErrors(sorted(reading.problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
     return values
@@ -86,6 +87,11 @@ def relocate(problems: ConfigErrors, data: bytes, file: str) -> ConfigErrors:
         else:
             placed.append(problem)
     return ConfigErrors(placed)
+
+
+def _absent(wanted: Any) -> object:  # noqa: ANN401  a type, of whatever form
+    """Return what a section that is not there is read as."""
+    return [] if get_origin(wanted) in _LISTS else {}
 
 
 class _Reading:
@@ -122,7 +128,7 @@ class _Reading:
         elif isinstance(value, dict) and get_origin(wanted) in {dict, Mapping} and len(arguments) == 2:
             for name, entry in value.items():
                 self.value(entry, arguments[1], (*path, name))
-        elif isinstance(value, list) and get_origin(wanted) in {list, tuple, set, frozenset}:
+        elif isinstance(value, list) and get_origin(wanted) in _LISTS:
             for index, item in enumerate(value):
                 self.value(item, arguments[0], (*path, index))
 
@@ -228,8 +234,6 @@ def _nearest(name: str, known: list[str]) -> str:
 def _syntax_problem(message: str, text: str, file: str) -> ConfigError:
     match = _TOML_PLACE.search(message)
     what = f"{_TOML_PLACE.sub('', message)}: this is not TOML. Correct it here or right before."
-    if match is None:
-        return ConfigError(what, file=file)
-    if match[1] is None:
+    if match is None or match[1] is None:
         return ConfigError(what, file=file, line=text.count("\n") + 1)
     return ConfigError(what, file=file, line=int(match[1]), column=int(match[2]))

@@ -32,24 +32,15 @@ def _why(id_: str, ruling: Ruling, policies: Policies | None, what: str, *, summ
     if id_.startswith(ERROR):
         named = _named(id_.removeprefix(ERROR), ruling, policies, summary=False)
         return f"{named} could not be evaluated, so {what} is not permitted"
-    named = _named(id_, ruling, policies, summary=False)
-    comment = _summary(id_, ruling, policies) if summary else ""
-    return f"{named} forbids {what}{comment}"
+    return f"{_named(id_, ruling, policies, summary=summary)} forbids {what}"
 
 
 def _named(id_: str, ruling: Ruling, policies: Policies | None, *, summary: bool) -> str:
     if policies is None or policies.digest != ruling.digest or id_ not in policies.policies:
         return f"policy `{id_}`"
     policy = policies.policies[id_]
-    comment = _summary(id_, ruling, policies) if summary else ""
-    return f"policy `{id_}` ({policy.file}:{policy.line}){comment}"
-
-
-def _summary(id_: str, ruling: Ruling, policies: Policies | None) -> str:
-    if policies is None or policies.digest != ruling.digest or id_ not in policies.policies:
-        return ""
-    said = policies.policies[id_].summary.rstrip(".")
-    return f" “{said}”" if said else ""
+    said = f" “{policy.summary.rstrip('.')}”" if summary and policy.summary else ""
+    return f"policy `{id_}` ({policy.file}:{policy.line}){said}"
 
 
 def _obliged(obligations: Obligations) -> str:

@@ -3,7 +3,6 @@
 A ruling is remembered under exactly what Cedar saw, so a remembered one is the one that Cedar would give again.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Literal
@@ -25,7 +24,6 @@ An `@id` holds no colon, so none can be taken for an error.
 """
 
 _GENERATION = 8_192
-_FAILED = re.compile(r"error while evaluating policy `([^`]+)`")
 _Key = tuple[str, tuple[str, ...], str, str, str, str, Context]
 
 
@@ -84,6 +82,11 @@ class Policies:
         self._young[key] = ruling
         return ruling
 
+    @property
+    def remembered(self) -> int:
+        """How many rulings are remembered: at most twice 8,192."""
+        return len(self._young) + len(self._old)
+
     def evaluate(self, caller: Caller, action: str, resource: Resource, context: Context) -> Ruling:
         """Rule as `rule` does, from nothing remembered."""
         try:
@@ -141,5 +144,5 @@ def _entities(caller: Caller, resource: Resource) -> str:
 
 
 def _failed_policy(message: str) -> str:
-    match = _FAILED.match(message)
-    return match[1] if match else "unknown"
+    """Return the id in "error while evaluating policy `id`: …", the message that Cedar gives instead of the id."""
+    return message.partition("`")[2].partition("`")[0]
