@@ -130,6 +130,14 @@ def test_a_missing_section_that_is_needed_is_named_without_a_place() -> None:
     assert str(found) == "transom.toml: upstream needs base_url, which is missing. Add base_url = …"
 
 
+def test_a_section_may_be_a_list_of_tables() -> None:
+    sections = {"steps": tuple[Step, ...]}
+    assert parse(b"", "transom.toml", sections) == {"steps": ()}
+    assert parse(b'[[steps]]\nupstream = "a"\n', "transom.toml", sections) == {"steps": (Step("a"),)}
+    (found,) = problems("[[steps]]\n", sections)
+    assert str(found).startswith("transom.toml:1:3: steps[0] needs upstream")
+
+
 def test_a_struct_without_fields_says_remove_it() -> None:
     (found,) = problems("[x]\na = 1\n", {"x": Struct})
     assert str(found).endswith("x.a is not a setting. Remove it.")

@@ -65,7 +65,9 @@ def parse(data: bytes, file: str, sections: Mapping[str, Any]) -> dict[str, Any]
         raise ConfigErrors([_syntax_problem(str(error), text, file)]) from error
     reading = _Reading(file, locate(text))
     reading.names(document, list(sections), ())
-    values = {name: reading.value(document.get(name, _absent(wanted)), wanted, (name,)) for name, wanted in sections.items()}
+    values = {
+        name: reading.value(document.get(name, _absent(wanted)), wanted, (name,)) for name, wanted in sections.items()
+    }
     if reading.problems:
         raise ConfigErrors(sorted(reading.problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
     return values
