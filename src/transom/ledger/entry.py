@@ -286,6 +286,13 @@ def decode(data: bytes) -> Entry:
     return entry
 
 
+def type_of(entry: Entry) -> str:
+    """Give an entry's type and version, as its row and its bytes say it: `decision/1`."""
+    tag = type(entry).__struct_config__.tag
+    assert isinstance(tag, str)
+    return tag
+
+
 _counter = count()
 _VERSION_7: Final = (0x7 << 76) | (0b10 << 62)
 

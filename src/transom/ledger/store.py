@@ -1,0 +1,206 @@
+"""The ledger's SQL: entries in their order, checkpoints, the sequencer's lease, contents."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from transom.errors import LedgerError
+from transom.ledger.seal import Part
+from transom.values import DecisionId
+
+_LEASE: Final = "sequencer"
+
+
+class Entries(NamedTuple):
+    """Some rows of `entry`, ascending: their ids, and their bytes."""
+
+    ids: list[int]
+    bodies: list[bytes]
+
+
+class CheckpointRow(NamedTuple):
+    """A signed checkpoint: the tree's size and root, the last row in it, the note as published, when (ms)."""
+
+    size: int
+    last_entry: int
+    root: bytes
+    note: str
+    at: int
+
+
+class ContentRow(NamedTuple):
+    """A sealed prompt or answer, and the bytes of the entry that commits to it, None if there is none."""
+
+    decision: DecisionId
+    part: Part
+    key: bytes
+    sealed: bytes
+    entry: bytes | None
+
+
+def newest_entry(connection: Connection) -> int:
+    """Give the id of the newest visible row of `entry`, 0 if there is none."""
+    return _number(connection.execute(text("SELECT coalesce(max(id), 0) FROM entry")).scalar_one())
+
+
+def stable_end(connection: Connection) -> int:
+    """Give an id at or below which no further row of `entry` can ever appear. A transaction of its own, please.
+
+    SQLite has one writer at a time, so that ids appear in their order. In PostgreSQL an id is taken when a row is
+    inserted and appears when that transaction commits: 7 may appear after 8. Whoever inserts holds ROW EXCLUSIVE on
+    the table from before the id is taken until the end; SHARE waits for all of them and holds off new ones. Once
+    granted, every id that was ever taken is committed or given up. (The sequence must not cache ids: its default.)
+    """
+    if connection.dialect.name == "postgresql":
+        # Writers queue behind us while we wait: rather give up soon and try again at the next run.
+        connection.execute(text("SET LOCAL lock_timeout = '500ms'"))
+        connection.execute(text("LOCK TABLE entry IN SHARE MODE"))
+    return newest_entry(connection)
+
+
+def entries_after(connection: Connection, after: int, until: int, limit: int) -> Entries:
+    """Give at most `limit` rows of `entry` with ids above `after`, up to and with `until`, ascending."""
+    span = {"after": after, "until": until, "limit": limit}
+    if connection.dialect.name == "sqlite":
+        return _gathered(connection, span)
+    rows = connection.execute(
+        text("SELECT id, body FROM entry WHERE id > :after AND id <= :until ORDER BY id LIMIT :limit"), span
+    ).all()
+    return Entries([row[0] for row in rows], [row[1] for row in rows])
+
+
+def _gathered(connection: Connection, span: dict[str, int]) -> Entries:
+    """Fetch rows from SQLite as one.
+
+    Its driver gives up the interpreter's lock at every row, and beside a busy event loop each time may cost
+    milliseconds to get it back (measured at the worst: 450 µs a row, against 70 so).
+    """
+    ids, lengths, joined = connection.execute(
+        text(
+            "SELECT group_concat(id), group_concat(length(body)), CAST(group_concat(body, '') AS BLOB) FROM "
+            "(SELECT id, body FROM entry WHERE id > :after AND id <= :until ORDER BY id LIMIT :limit)"
+        ),
+        span,
+    ).one()
+    if ids is None:
+        return Entries([], [])
+    bodies = []
+    place = 0
+    for length in map(int, lengths.split(",")):
+        bodies.append(joined[place : place + length])
+        place += length
+    entries = Entries([int(each) for each in ids.split(",")], bodies)
+    if place != len(joined) or entries.ids != sorted(entries.ids):
+        raise LedgerError(
+            f"Rows of `entry` after {span['after']} cannot be read whole. Check the database's integrity."
+        )
+    return entries
+
+
+def last_checkpoint(connection: Connection) -> CheckpointRow | None:
+    """Give the newest signed checkpoint."""
+    row = connection.execute(
+        text("SELECT size, last_entry, root, note, at FROM checkpoint ORDER BY size DESC LIMIT 1")
+    ).one_or_none()
+    return None if row is None else CheckpointRow(*row)
+
+
+def checkpoints_after(connection: Connection, size: int, limit: int) -> list[CheckpointRow]:
+    """Give at most `limit` checkpoints of more than `size` entries, ascending."""
+    rows = connection.execute(
+        text("SELECT size, last_entry, root, note, at FROM checkpoint WHERE size > :size ORDER BY size LIMIT :limit"),
+        {"size": size, "limit": limit},
+    )
+    return [CheckpointRow(*row) for row in rows]
+
+
+def append_checkpoint(connection: Connection, holder: str, old: CheckpointRow | None, new: CheckpointRow) -> bool:
+    """Make a checkpoint final: compare-and-swap.
+
+    False, and nothing written, unless `holder` still has the lease and `old` is still the newest checkpoint.
+    """
+    # The lease's row is locked until we commit: whoever takes it over does so before or after, and sees our row.
+    lock = " FOR UPDATE" if connection.dialect.name == "postgresql" else ""
+    holds = connection.execute(
+        text(f"SELECT holder FROM lease WHERE name = :name{lock}"),  # noqa: S608 - a constant clause, no input
+        {"name": _LEASE},
+    ).scalar_one_or_none()
+    if holds != holder or last_checkpoint(connection) != old:
+        return False
+    connection.execute(
+        text(
+            "INSERT INTO checkpoint (size, last_entry, root, note, at) VALUES (:size, :last_entry, :root, :note, :at)"
+        ),
+        new._asdict(),
+    )
+    return True
+
+
+def take_lease(connection: Connection, holder: str, now: int, expires: int) -> bool:
+    """Take or renew the sequencer's lease until `expires` (ms). False where another holds it."""
+    taken = connection.execute(
+        text(
+            "INSERT INTO lease (name, holder, expires) VALUES (:name, :holder, :expires) ON CONFLICT (name) DO UPDATE "
+            "SET holder = excluded.holder, expires = excluded.expires "
+            "WHERE lease.holder = excluded.holder OR lease.expires <= :now RETURNING holder"
+        ),
+        {"name": _LEASE, "holder": holder, "expires": expires, "now": now},
+    ).one_or_none()
+    return taken is not None
+
+
+def holds_lease(connection: Connection, holder: str) -> bool:
+    """Say whether `holder` is who last took the lease."""
+    found = connection.execute(text("SELECT holder FROM lease WHERE name = :name"), {"name": _LEASE})
+    return bool(found.scalar_one_or_none() == holder)
+
+
+def release_lease(connection: Connection, holder: str) -> None:
+    """Give the lease back, if `holder` has it."""
+    connection.execute(
+        text("DELETE FROM lease WHERE name = :name AND holder = :holder"), {"name": _LEASE, "holder": holder}
+    )
+
+
+def leaf_index(connection: Connection, row: int) -> int | None:
+    """Give the place in the log (from 0) of a row of `entry`; None where the log does not reach it yet."""
+    reached = connection.execute(
+        text("SELECT 1 FROM checkpoint WHERE last_entry >= :row LIMIT 1"), {"row": row}
+    ).one_or_none()
+    if reached is None:
+        return None
+    # The rows between the checkpoint before and this row: at most one batch of the sequencer.
+    return _number(
+        connection.execute(
+            text(
+                "SELECT before.size + (SELECT count(*) FROM entry WHERE id > before.last_entry AND id < :row) FROM "
+                "(SELECT size, last_entry FROM checkpoint WHERE last_entry < :row ORDER BY size DESC LIMIT 1) AS before"
+            ),
+            {"row": row},
+        ).scalar_one()
+    )
+
+
+def count_after(connection: Connection, row: int) -> int:
+    """Count the rows of `entry` with ids above `row`."""
+    return _number(connection.execute(text("SELECT count(*) FROM entry WHERE id > :row"), {"row": row}).scalar_one())
+
+
+def contents_after(connection: Connection, decision: str, part: str, limit: int) -> Sequence[ContentRow]:
+    """Give at most `limit` contents that follow (`decision`, `part`), each with the entry that must commit to it."""
+    rows = connection.execute(
+        text(
+            "SELECT c.decision, c.part, c.key, c.sealed, e.body FROM content c LEFT JOIN entry e "
+            "ON e.decision = c.decision AND e.type = CASE c.part WHEN 'prompt' THEN 'decision/1' ELSE 'outcome/1' END "
+            "WHERE c.decision > :decision OR (c.decision = :decision AND c.part > :part) "
+            "ORDER BY c.decision, c.part LIMIT :limit"
+        ),
+        {"decision": decision, "part": part, "limit": limit},
+    )
+    return [ContentRow(*row) for row in rows]
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int)
+    return value

@@ -1,0 +1,359 @@
+"""Verification of a whole log: by anyone from what is published, or with the database besides.
+
+Nothing here trusts the sequencer's code but for formats and hashing; tests hold both against a verifier of their own.
+Entries stream through; what stays in memory is a decision's id, about 100 bytes each, and the paths of the tiles.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice, zip_longest
+from typing import Final, NamedTuple, TypeAlias
+
+from transom.errors import LedgerError
+from transom.ledger import store
+from transom.ledger.checkpoint import Checkpoint, parse_checkpoint
+from transom.ledger.entry import MAX_INTEGER, DecisionEntry, Entry, OutcomeEntry, decode, timestamp, type_of
+from transom.ledger.keys import LedgerKeys
+from transom.ledger.note import Verifier, open_note, parse_vkey
+from transom.ledger.proof import TileReader
+from transom.ledger.seal import Vault, commitment
+from transom.ledger.store import CheckpointRow, ContentRow
+from transom.ledger.tiles import CHECKPOINT, TILES, Tile, edge, pack, parse_path
+from transom.ledger.tree import HASH, TILE_HEIGHT, TILE_WIDTH, Tree, leaf_hash
+from transom.storage.engine import Database
+from transom.storage.objects import Objects
+from transom.values import DecisionId
+
+MAX_PROBLEMS: Final = 1_000
+"""Reported; more are counted only."""
+_OPEN_MS: Final = 60_000
+_ROWS: Final = 2_048
+_CONTENTS: Final = 64
+"""Contents opened at once: each may be megabytes."""
+
+
+class Problem(NamedTuple):
+    """Something that is not as it must be, and where."""
+
+    what: str
+    where: str
+
+
+class Report:
+    """What verification found. `ok` where there is no problem at all."""
+
+    def __init__(self) -> None:
+        self.checkpoint: Checkpoint | None = None
+        """The published checkpoint, once its signature was verified."""
+        self.entries: Counter[str] = Counter()
+        """Entries by type."""
+        self.open: list[str] = []
+        """Ids of decisions older than a minute that have no outcome: no error, but worth a look."""
+        self.checkpoints = 0
+        """Checkpoints of the database that were compared (`verify_all`)."""
+        self.contents = 0
+        """Kept contents whose commitment was compared (`verify_all`)."""
+        self.waiting = 0
+        """Durable rows that the log does not reach yet (`verify_all`)."""
+        self.problems: list[Problem] = []
+        self.problem_count = 0
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is wrong."""
+        return self.problem_count == 0
+
+    @property
+    def size(self) -> int:
+        """Entries in the log."""
+        return 0 if self.checkpoint is None else self.checkpoint.size
+
+    def add(self, what: str, where: str) -> None:
+        """Note a problem."""
+        self.problem_count += 1
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(what, where))
+
+
+Bundle: TypeAlias = list[bytes]
+Watch: TypeAlias = Callable[[int, Bundle], None]
+"""Is shown each bundle: the index of its first entry, and its entries."""
+
+
+def verify_log(objects: Objects, vkey: str, *, now_ms: int | None = None) -> Report:
+    """Verify a log from what is published alone, as anybody can who has its verifier key.
+
+    Raises `LedgerError` only if `vkey` is malformed, `StorageError` if the store fails; the rest is in the report.
+    """
+    report = Report()
+    _verify_published(objects, parse_vkey(vkey), report, _now(now_ms))
+    return report
+
+
+def verify_all(database: Database, objects: Objects, keys: LedgerKeys, *, now_ms: int | None = None) -> Report:
+    """Verify a log as its operator can: what is published, that it is what the database holds, and every commitment.
+
+    May run beside a sequencer at work. Raises `StorageError`.
+    """
+    report = Report()
+    # Read before the published one, which may only be newer.
+    with database.begin(write=False) as connection:
+        newest = store.last_checkpoint(connection)
+    rows = _RowCheck(database, keys.signer.verifier, report)
+    note = _verify_published(objects, keys.signer.verifier, report, _now(now_ms), rows.watch)
+    rows.finish(newest, note)
+    _verify_contents(database, Vault(keys.master_key), report)
+    return report
+
+
+def _verify_published(
+    objects: Objects, verifier: Verifier, report: Report, now_ms: int, watch: Watch | None = None
+) -> bytes | None:
+    """Verify everything that is published; give the checkpoint's note if it is genuine."""
+    # 1. The checkpoint is signed by the log's key.
+    note = objects.get(CHECKPOINT)
+    if note is None:
+        report.add("There is no checkpoint. Has a sequencer ever run?", CHECKPOINT)
+        return None
+    try:
+        checkpoint = parse_checkpoint(open_note(note, [verifier]))
+    except LedgerError as error:
+        report.add(str(error), CHECKPOINT)
+        return None
+    report.checkpoint = checkpoint
+    if checkpoint.origin != verifier.name:
+        report.add(f"The checkpoint is of the log {checkpoint.origin!r}, not of {verifier.name!r}.", CHECKPOINT)
+    # 2. The entries hash to the tiles, and the tiles to the root.
+    life = _Life(report)
+    tree = _verify_tree(TileReader(objects.get, checkpoint.size), report, [life.watch, *([watch] if watch else [])])
+    if (tree.size, tree.root()) != (checkpoint.size, checkpoint.root):
+        report.add(f"The entries do not give the root that was signed at size {checkpoint.size}.", CHECKPOINT)
+    # 3. Partial tiles that are still there from before say the same.
+    _verify_leftovers(objects, checkpoint.size, report)
+    # 4. Every decision is there once, and has at most one outcome, after it.
+    life.finish(now_ms)
+    return note
+
+
+def _verify_tree(reader: TileReader, report: Report, watches: Iterable[Watch]) -> Tree:
+    """Go through all bundles; compare every hash tile with what the entries give. Give the tree that they give."""
+    tree = Tree()
+    edges: list[bytearray] = []
+    for index in range(-(-reader.size // TILE_WIDTH)):
+        try:
+            entries = reader.entries(index)
+        except LedgerError as error:
+            report.add(str(error), Tile(None, index).path)
+            return tree  # whatever follows would only repeat it
+        for watch in watches:
+            watch(index * TILE_WIDTH, entries)
+        for level, hashes in enumerate(tree.extend([leaf_hash(entry) for entry in entries])):
+            if level == len(edges):
+                edges.append(bytearray())
+            edges[level] += b"".join(hashes)
+            if len(edges[level]) == TILE_WIDTH * HASH:
+                _compare(
+                    reader, Tile(level, (tree.size >> (TILE_HEIGHT * (level + 1))) - 1), bytes(edges[level]), report
+                )
+                edges[level].clear()
+    for level, last in enumerate(edge(reader.size)):
+        if last.width:
+            _compare(reader, Tile(level, last.index), bytes(edges[level]), report)
+    return tree
+
+
+def _compare(reader: TileReader, tile: Tile, hashes: bytes, report: Report) -> None:
+    try:
+        if reader.hashes(tile.level or 0, tile.index) != hashes:
+            report.add("The tile is not what the entries below it hash to.", tile.path)
+    except LedgerError as error:
+        report.add(str(error), tile.path)
+
+
+def _verify_leftovers(objects: Objects, size: int, report: Report) -> None:
+    """Compare partial tiles of smaller sizes with what is there now."""
+    reader = TileReader(objects.get, size)
+    for path in objects.list(TILES):
+        tile = parse_path(path)
+        if tile is None or tile.width == TILE_WIDTH or tile.needs > size:
+            continue
+        data = objects.get(path)
+        with suppress(LedgerError):  # what is there now is damaged: that is reported already
+            if tile.level is None:
+                now = pack(reader.entries(tile.index)[: tile.width])
+            else:
+                now = reader.hashes(tile.level, tile.index)[: tile.width * HASH]
+            if data not in (now, None):  # None: deleted meanwhile
+                report.add("The partial tile is not the beginning of what replaced it.", path)
+
+
+class _Life:
+    """The life of every decision, as the entries tell it."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._open: dict[DecisionId, str] = {}
+        self._closed: set[bytes] = set()
+
+    def watch(self, first: int, entries: Bundle) -> None:
+        for index, data in enumerate(entries, first):
+            try:
+                entry = decode(data)
+            except LedgerError as error:
+                self._report.add(str(error), f"entry {index}")
+                continue
+            self._report.entries[type_of(entry)] += 1
+            self._follow(index, entry)
+
+    def finish(self, now_ms: int) -> None:
+        until = timestamp(now_ms - _OPEN_MS)
+        self._report.open += [decision for decision, at in self._open.items() if at < until]
+
+    def _follow(self, index: int, entry: Entry) -> None:
+        if isinstance(entry, DecisionEntry):
+            decision = DecisionId(entry.id)
+            if decision in self._open or _short(decision) in self._closed:
+                self._report.add(f"Decision {decision} is in the log twice.", f"entry {index}")
+            self._open[decision] = entry.at
+        elif isinstance(entry, OutcomeEntry):
+            if self._open.pop(entry.decision, None) is None:
+                known = _short(entry.decision) in self._closed
+                what = "has a second outcome" if known else "has an outcome, but is not in the log before it"
+                self._report.add(f"Decision {entry.decision} {what}.", f"entry {index}")
+            self._closed.add(_short(entry.decision))
+
+
+class _RowCheck:
+    """The database's side: rows are the leaves, and every checkpoint ever signed is of this one log."""
+
+    def __init__(self, database: Database, verifier: Verifier, report: Report) -> None:
+        self._database = database
+        self._verifier = verifier
+        self._report = report
+        self._rows = self._read_rows()
+        self._checkpoints = self._read_checkpoints()
+        self._next = next(self._checkpoints, None)
+        self._tree = Tree()
+        self._last_entry = 0
+        self._broken = False
+
+    def watch(self, first: int, entries: Bundle) -> None:
+        if self._broken:
+            return
+        rows = list(islice(self._rows, len(entries)))
+        for index, (row, entry) in enumerate(zip_longest(rows, entries), first):
+            if row is None or row[1] != entry:
+                where = f"entry {index}" if row is None else f"entry {index}, row {row[0]} of `entry`"
+                self._report.add("The database's row is not what the log holds; later rows are not compared.", where)
+                self._broken = True
+                return
+        self._follow(first, rows)
+
+    def finish(self, newest: CheckpointRow | None, note: bytes | None) -> None:
+        """Compare what is published with the newest checkpoint, `newest` having been read before it."""
+        if not self._broken:
+            self._follow(self._tree.size, [])
+        published = self._report.checkpoint
+        if newest is None or published is None:
+            if newest is not None or published is not None:
+                self._report.add("Checkpoints are only in the database, or only published.", CHECKPOINT)
+            return
+        with self._database.begin(write=False) as connection:
+            same = store.checkpoints_after(connection, published.size - 1, 1)
+            self._report.waiting = store.count_after(connection, same[0].last_entry) if same else 0
+        if published.size < newest.size:
+            self._report.add(f"The published checkpoint is not the newest, of size {newest.size}.", CHECKPOINT)
+        if not same or same[0].note.encode() != note:
+            self._report.add("The published checkpoint is not in the database.", CHECKPOINT)
+
+    def _follow(self, first: int, rows: Sequence[tuple[int, bytes]]) -> None:
+        """Add rows to the tree, stopping at each checkpoint's size to compare it."""
+        place, end = first, first + len(rows)
+        while self._next is not None and self._next.size <= end:
+            self._extend(rows[place - first : self._next.size - first])
+            place = self._next.size
+            self._compare(self._next)
+            self._next = next(self._checkpoints, None)
+        self._extend(rows[place - first :])
+
+    def _extend(self, rows: Sequence[tuple[int, bytes]]) -> None:
+        self._tree.extend([leaf_hash(body) for _, body in rows])
+        if rows:
+            self._last_entry = rows[-1][0]
+
+    def _compare(self, row: CheckpointRow) -> None:
+        self._report.checkpoints += 1
+        where = f"checkpoint of size {row.size} in the database"
+        if (row.size, row.root, row.last_entry) != (self._tree.size, self._tree.root(), self._last_entry):
+            self._report.add("The checkpoint is not of this log.", where)
+        try:
+            signed = parse_checkpoint(open_note(row.note.encode(), [self._verifier]))
+        except LedgerError as error:
+            self._report.add(str(error), where)
+            return
+        if signed != Checkpoint(self._verifier.name, row.size, row.root):
+            self._report.add("The checkpoint's row is not what its note says.", where)
+
+    def _read_rows(self) -> Iterator[tuple[int, bytes]]:
+        after = 0
+        while True:
+            with self._database.begin(write=False) as connection:
+                rows = store.entries_after(connection, after, MAX_INTEGER, _ROWS)
+            if not rows.ids:
+                return
+            yield from zip(rows.ids, rows.bodies, strict=True)
+            after = rows.ids[-1]
+
+    def _read_checkpoints(self) -> Iterator[CheckpointRow]:
+        size = -1
+        while True:
+            with self._database.begin(write=False) as connection:
+                rows = store.checkpoints_after(connection, size, _ROWS)
+            if not rows:
+                return
+            yield from rows
+            size = rows[-1].size
+
+
+def _verify_contents(database: Database, vault: Vault, report: Report) -> None:
+    """Open every content that is kept, and compare it with what its entry commits to."""
+    decision = part = ""
+    while True:
+        with database.begin(write=False) as connection:
+            rows = store.contents_after(connection, decision, part, _CONTENTS)
+        if not rows:
+            return
+        for row in rows:
+            report.contents += 1
+            what = _content_problem(row, vault)
+            if what:
+                report.add(what, f"content of decision {row.decision}, {row.part}")
+        decision, part = rows[-1].decision, rows[-1].part
+
+
+def _content_problem(row: ContentRow, vault: Vault) -> str | None:
+    if row.entry is None:
+        return "No entry commits to this content."
+    try:
+        entry = decode(row.entry)
+        opened = vault.open(row.key, row.sealed, row.decision, row.part)
+    except LedgerError as error:
+        return str(error)
+    promised = entry.prompt if isinstance(entry, DecisionEntry) else getattr(entry, "answer", None)
+    if promised is None:
+        return "Its entry commits to no content."
+    if opened.content is None:
+        return None  # the salt alone was kept
+    if (promised.commitment, promised.size) != (commitment(opened.salt, opened.content), len(opened.content)):
+        return "The content is not the one that its entry commits to."
+    return None
+
+
+def _short(decision: DecisionId) -> bytes:
+    return bytes.fromhex(decision.replace("-", ""))
+
+
+def _now(now_ms: int | None) -> int:
+    return time.time_ns() // 1_000_000 if now_ms is None else now_ms
