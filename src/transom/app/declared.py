@@ -75,7 +75,7 @@ def read_running(home: Home, settings: Settings, before: Running | None = None) 
         safeguards=safeguards,
         rates=before.rates if before is not None and same_limits else Rates(settings.limits),
         upstreams=_upstreams(settings, before),
-        settings_digest=digest(msgspec.json.encode(settings, order="sorted")),
+        settings_digest=digest(msgspec.json.encode(settings, order="sorted", enc_hook=int)),  # a Duration
     )
 
 

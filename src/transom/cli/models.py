@@ -1,6 +1,6 @@
 """`transom models`: what this door offers."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
@@ -69,7 +69,7 @@ class Pulling:
         self._task = self._progress.add_task("weights", total=None)
         self._shown = False
 
-    def __enter__(self) -> "Pulling":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -21,7 +21,8 @@ _FIRST = """
 
     curl {url}/v1/chat/completions \\
       -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
-      -d '{{"model": "smollm2-135m-instruct", "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+      -d '{{"model": "smollm2-135m-instruct",
+           "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
 
   or, after `pip install openai`:
 
