@@ -173,11 +173,13 @@ class _Connection(asyncio.Protocol):
         self.closed.set()
 
 
-async def _load(target: Target, connections: int, seconds: float, warm_up: float, *, stamped: bool) -> LoadResult:
+async def _load(
+    target: Target, connections: int, seconds: float, warm_up: float, patience: float, *, stamped: bool
+) -> LoadResult:
     tally = _Tally(stamped=stamped)
     asyncio.get_running_loop().set_exception_handler(lambda _, said: tally.error(f"client: {said.get('exception')!r}"))
     clients = [_Connection(tally, target, request(target, stream=False, seed=seed)) for seed in range(connections)]
-    await asyncio.gather(*(client.connect() for client in clients))
+    connecting = asyncio.gather(*(client.connect() for client in clients))
     await _sleep(warm_up, tally)
     tally.counting = True
     began = time.perf_counter()
@@ -185,13 +187,14 @@ async def _load(target: Target, connections: int, seconds: float, warm_up: float
     elapsed = time.perf_counter() - began
     tally.counting = False
     tally.ended = True
+    await connecting
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(patience):
             await asyncio.gather(*(client.closed.wait() for client in clients))
     for client in clients:
-        client.stop()
-    if not tally.answered and not tally.errors:
-        tally.error("no answer at all")
+        if not client.closed.is_set():
+            tally.error("no answer in time")
+            client.stop()
     ordered, added = sorted(tally.latencies), sorted(tally.added)
     return LoadResult(
         connections=connections,
@@ -217,14 +220,21 @@ async def _sleep(seconds: float, tally: _Tally) -> None:
 
 
 def run_load(
-    target: Target, *, connections: int, seconds: float, warm_up: float = 1.0, stamped: bool = False
+    target: Target,
+    *,
+    connections: int,
+    seconds: float,
+    warm_up: float = 1.0,
+    stamped: bool = False,
+    patience: float = 15.0,
 ) -> LoadResult:
     """Put the load on the target for `warm_up` and then `seconds`, and say what came of it.
 
     `stamped`: the answers come from the paced stand-in and say when it was asked and when it answered.
+    `patience`: how many seconds the last answers may take after that; those that take longer are errors.
     """
     with no_garbage_collection():
-        return uvloop.run(_load(target, connections, seconds, warm_up, stamped=stamped))
+        return uvloop.run(_load(target, connections, seconds, warm_up, patience, stamped=stamped))
 
 
 def target_of(url: str, model: str, key: str | None, headers: list[str]) -> Target:
