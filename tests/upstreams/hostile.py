@@ -109,7 +109,8 @@ class Hostile:
         peer = Peer(self, self.accepted, reader, writer)
         try:
             await self.changed()
-            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            # Cancelled only by `__aexit__`: asyncio's streams would log it as an error.
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
                 await self.script(peer)
         finally:
             writer.close()

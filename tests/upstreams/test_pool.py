@@ -16,6 +16,7 @@ from transom.upstreams.errors import (
     UpstreamTruncated,
     UpstreamUnreachable,
 )
+from transom.upstreams.pool import Pool
 from transom.upstreams.settings import Timeouts
 
 
@@ -28,6 +29,10 @@ class Gate:
 
     def __init__(self) -> None:
         self.open = asyncio.Semaphore(0)
+
+    def let(self, count: int) -> None:
+        for _ in range(count):
+            self.open.release()
 
     async def __call__(self, peer: Peer) -> None:
         while True:
@@ -78,8 +83,7 @@ def test_the_limit_holds_and_the_queue_is_first_come_first_served(run: Run) -> N
             with pytest.raises(UpstreamBusy, match="max_connections") as raised:
                 await ask(client)
             assert raised.value.never_sent
-            for _ in range(6):
-                gate.open.release()
+            gate.let(6)
             await asyncio.gather(*tasks)
             assert server.most_open == server.accepted == 3
             asked = [int(request.split()[1][1:]) for request in server.requests]
@@ -99,7 +103,7 @@ def test_whoever_waits_too_long_is_turned_away(run: Run) -> None:
             with pytest.raises(UpstreamBusy, match="became free") as raised:
                 await ask(client)
             assert raised.value.phase == "queue"
-            gate.open.release()
+            gate.let(1)
             assert await first == b"ok"
             assert client.connections == (1, 1, 0)
 
@@ -109,53 +113,53 @@ def test_whoever_waits_too_long_is_turned_away(run: Run) -> None:
 def test_a_waiter_that_leaves_does_not_take_its_turn_along(run: Run) -> None:
     async def work() -> None:
         gate = Gate()
-        async with against(gate, max_connections=1) as (server, client):
-            first = asyncio.create_task(ask(client))
-            await server.until(lambda seen: len(seen.requests) == 1)
+        async with against(gate, max_connections=2) as (server, client):
+            first = [asyncio.create_task(ask(client)) for _ in range(2)]
+            await server.until(lambda seen: len(seen.requests) == 2)
             leaves, stays = asyncio.create_task(ask(client)), asyncio.create_task(ask(client))
             await waiting(client, 2)
             leaves.cancel()
             await waiting(client, 1)
-            gate.open.release()
-            gate.open.release()
-            assert list(await asyncio.gather(first, stays)) == [b"ok", b"ok"]
+            gate.let(3)
+            assert list(await asyncio.gather(*first, stays)) == [b"ok"] * 3
             assert leaves.cancelled()
-            assert client.connections == (1, 1, 0)
+            assert client.connections == (2, 2, 0)
 
     run(work())
 
 
-@pytest.mark.parametrize("ends", [False, True])
-def test_a_waiter_cancelled_just_as_its_turn_comes_passes_it_on(run: Run, *, ends: bool) -> None:
-    """Both what a waiter can be handed, a connection and a free slot, in the moment before it runs again."""
-
+@pytest.mark.parametrize("handed", ["a connection", "a slot"])
+def test_a_waiter_cancelled_just_as_its_turn_comes_passes_it_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch, handed: str
+) -> None:
     async def work() -> None:
         gate = Gate()
-        async with against(gate, max_connections=1) as (server, client):
-            first = await asyncio.wait_for(started(client, server.requests), 5)
+        async with against(gate, max_connections=2) as (server, client):
+            first = [asyncio.create_task(ask(client)) for _ in range(2)]
+            await server.until(lambda seen: len(seen.requests) == 2)
             leaves, stays = asyncio.create_task(ask(client)), asyncio.create_task(ask(client))
             await waiting(client, 2)
-            inner = client._pool
-            if ends:
-                first.cancel()
+            giver = "release" if handed == "a connection" else "_free_slot"
+            give = getattr(Pool, giver)
+
+            def give_then_cancel(*args: object) -> None:
+                monkeypatch.undo()
+                give(*args)
+                assert len(client._pool._waiters) == 1
+                leaves.cancel()
+
+            monkeypatch.setattr(Pool, giver, give_then_cancel)
+            if handed == "a slot":
+                first[0].cancel()
             else:
-                gate.open.release()
-            while len(inner._waiters) == 2:
-                await asyncio.sleep(0)
-                if len(inner._waiters) == 1:
-                    leaves.cancel()
-            gate.open.release()
-            gate.open.release()
-            assert await stays == b"ok"
+                gate.let(1)
             with pytest.raises(asyncio.CancelledError):
                 await leaves
-            await asyncio.wait([first])
-            assert client.connections == (1, 1, 0)
-
-    async def started(client: Upstream, requests: list[bytes]) -> "asyncio.Task[bytes]":
-        task = asyncio.create_task(ask(client))
-        await turns_until(lambda: bool(requests))
-        return task
+            gate.let(3)
+            assert await stays == b"ok"
+            await asyncio.wait(first)
+            assert client.connections[2] == 0
+            assert client._pool._slots + client.connections[0] == 2
 
     run(work())
 
@@ -298,14 +302,14 @@ def test_a_retired_client_finishes_and_keeps_nothing(run: Run) -> None:
     async def work() -> None:
         gate = Gate()
         async with against(gate) as (server, client):
-            gate.open.release()
+            gate.let(1)
             under_way = [asyncio.create_task(ask(client)) for _ in range(2)]
             await server.until(lambda seen: len(seen.requests) == 2)
             await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             assert client.connections == (2, 1, 0)
             client.retire()
             await server.until(lambda seen: seen.open == 1)
-            gate.open.release()
+            gate.let(1)
             assert await asyncio.gather(*under_way) == [b"ok", b"ok"]
             await server.until(lambda seen: seen.open == 0)
             assert client.connections == (0, 0, 0)
@@ -364,6 +368,7 @@ def test_a_request_cancelled_while_it_connects_leaves_nothing(run: Run) -> None:
             assert await ask(client) == b"ok"
             await server.until(lambda seen: seen.open == 1)
             assert client.connections == (1, 1, 0)
+            assert client._pool._slots == 0
 
     run(work())
 
@@ -410,5 +415,6 @@ def test_connect_deadline_counts_queue_and_connecting_together(run: Run) -> None
         async with against(gate, max_connections=1, timeouts=timeouts) as (_server, client):
             results = await asyncio.gather(ask(client), ask(client), return_exceptions=True)
             assert [type(result) for result in results] == [UpstreamTimedOut, UpstreamBusy]
+            gate.let(1)
 
     run(work())

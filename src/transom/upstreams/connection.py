@@ -52,9 +52,6 @@ _SPECIAL = frozenset(
 class Keeper(Protocol):
     """Who holds connections and takes them back."""
 
-    def made(self, connection: "Connection") -> None:
-        """Count a connection that has just come to be."""
-
     def release(self, connection: "Connection") -> None:
         """Take back a connection that is ready for another request."""
 
@@ -99,6 +96,7 @@ class Connection:
         "_transport",
         "_used",
         "_whole_end",
+        "ended",
         "idle_since",
         "name",
     )
@@ -106,6 +104,7 @@ class Connection:
     def __init__(self, shared: Shared, loop: asyncio.AbstractEventLoop) -> None:
         self.name = shared.name
         self.idle_since = 0.0
+        self.ended = False
         self._shared = shared
         self._keeper = shared.keeper
         self._loop = loop
@@ -175,9 +174,8 @@ class Connection:
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Begin."""
+        """Keep the transport."""
         self._transport = transport
-        self._keeper.made(self)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, then tell the reader once."""
@@ -213,6 +211,7 @@ class Connection:
 
     def connection_lost(self, error: Exception | None) -> None:
         """End the exchange that was under way, if any, and be forgotten."""
+        self.ended = True
         response = self._response
         self._response = None
         if self._timer is not None:

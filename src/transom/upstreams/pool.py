@@ -20,7 +20,7 @@ IDLE_SECONDS = 15.0
 class Pool:
     """At most `size` connections; at most as many requests again wait for one, first come first served.
 
-    Every connection holds one slot from before it is made until `lost`. A free slot is never held back while
+    Every connection holds one slot from before it is made until it is lost. A free slot is never held back while
     somebody waits: it goes to the first waiter, as `None`, and a connection that comes back goes as itself.
     """
 
@@ -111,12 +111,10 @@ class Pool:
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._expire)
 
-    def made(self, connection: Connection) -> None:
-        """Count a connection; from now on `lost` frees its slot."""
-        self._all.add(connection)
-
     def lost(self, connection: Connection) -> None:
         """Forget a connection that has ended, and pass its slot on."""
+        if connection not in self._all:
+            return  # it ended while it was made, and `_connect` sees to its slot
         self._idle.pop(connection, None)
         self._all.discard(connection)
         self._free_slot()
@@ -192,13 +190,16 @@ class Pool:
                 server_hostname=address.host if self._tls else None,
             )
         except BaseException as error:
-            if connection in self._all:
-                connection.abort()  # `lost` follows and frees the slot
-            else:
-                self._free_slot()
+            # The loop has closed what it had opened. It may not say so: uvloop calls no `connection_lost` where
+            # it is cancelled after `connection_made`, asyncio calls both after it.
+            self._free_slot()
             if isinstance(error, OSError | UnicodeError):
                 raise self._unreachable(error) from error
             raise
+        if connection.ended:
+            self._free_slot()
+            raise self._unreachable(ConnectionResetError("closed as soon as it was made"))
+        self._all.add(connection)
         if self._closed:
             connection.abort()  # `start` finds it closing
         return connection
