@@ -17,12 +17,11 @@ _LOOK_SECONDS = 0.5
 
 
 class Reloader:
-    """Keeps a door's running set equal to the files. `problem` says why it is not, where it is not."""
+    """Keeps a door's running set equal to the files; where it is not, the door's `reload_problem` says why."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._seen = files_of(parts.stores.home)
-        self.problem: str | None = None
 
     async def watch(self) -> None:
         """Look at the files for ever, and take up what has changed."""
@@ -42,11 +41,11 @@ class Reloader:
         try:
             running = await asyncio.to_thread(lambda: read_running(home, read_settings(home), before))
         except (ConfigError, OSError) as error:
-            self.problem = str(error)
+            door.reload_problem = str(error)
             door.telemetry.reloads.labels("refused").inc()
             _log.error("the files are not taken up, what ran before stays: %s", error)
             raise error if isinstance(error, ConfigError) else ConfigError(f"{error}") from error
-        self.problem = None
+        door.reload_problem = None
         door.running = running
         door.telemetry.reloads.labels("taken up").inc()
         for name, upstream in before.upstreams.items():

@@ -13,6 +13,7 @@ from transom.app.reload import Reloader, note_in_force
 from transom.app.server import Server, build_server, drop_slow_heads
 from transom.decisions.recover import bury, recover
 from transom.errors import NotDurable, StorageError
+from transom.gateway.running import Door
 
 _log = logging.getLogger("transom")
 
@@ -38,7 +39,7 @@ async def serve(stores: Stores, listener: socket.socket, link: EngineLink, start
     parts.sequencer.start()
     await note_in_force(parts, None)
     server = build_server(parts.gateway, stores.settings.server, lambda: started(parts))
-    _stop_on_signals(server)
+    _stop_on_signals(server, parts.door)
     work = (
         reloader.watch(),
         housekeeping.run(),
@@ -61,12 +62,13 @@ def _add_probes(parts: Parts) -> None:
     probes["ledger"] = lambda: None if parts.sequencer.last_error is None else "the log cannot be sequenced"
 
 
-def _stop_on_signals(server: Server) -> None:
+def _stop_on_signals(server: Server, door: Door) -> None:
     """End politely on the first SIGINT or SIGTERM, at once on the second."""
 
     def stop() -> None:
         server.force_exit = server.should_exit
         server.should_exit = True
+        door.stopping.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)

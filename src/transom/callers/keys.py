@@ -64,6 +64,17 @@ class Keyring:
         if keys_revision(connection, lock=True) != self.revision:
             self.reload(connection)
 
+    def caller(self, id_: CallerId) -> Caller | None:
+        """Return the caller whose key has this id, as `identify` would; `None` where no key has it."""
+        known = self._by_id.get(id_)
+        if known is None:
+            return None
+        return known.caller if self._clock() < known.expires else known.expired
+
+    def names(self) -> dict[Pseudonym, str]:
+        """Return every key's name under the pseudonym that the ledger knows it by."""
+        return {known.caller.pseudonym: known.caller.name for known in self._by_id.values()}
+
     def refusal(self, caller: CallerId) -> str | None:
         """Return why a caller's key opens nothing any more, by what was loaded last; `None` where it stands."""
         known = self._by_id.get(caller)

@@ -70,6 +70,10 @@ class Door:
         """What must be well for this process to be ready."""
         self.reload: Callable[[], Awaitable[Running]] | None = None
         """Reads the declared files again and puts them in force; raises `ConfigError`, and then nothing changes."""
+        self.reload_problem: str | None = None
+        """Why the running set is not what the files say now, where it is not."""
+        self.stopping = asyncio.Event()
+        """Set when the process is told to end: whatever streams for as long as somebody looks ends then."""
         self._reading_keys: asyncio.Task[None] | None = None
         self._read_keys_at = 0.0
 

@@ -42,6 +42,10 @@ class LedgerKeys:
         """The public key that verifies the log, in its text form. Hand it to whoever is to check."""
         return self.signer.verifier.vkey
 
+    def derive(self, purpose: bytes) -> bytes:
+        """Give 32 bytes for one purpose (HMAC-SHA-256 of the master key): the same in every process of this door."""
+        return hmac.digest(self.master_key, b"transom/derive/1\n" + purpose, "sha256")
+
     def pseudonym(self, caller: CallerId) -> Pseudonym:
         """Give the name under which the ledger knows a caller: `p_` and 80 bits of HMAC-SHA-256 in hexadecimal."""
         return Pseudonym("p_" + hmac.digest(self._pseudonym_key, caller.encode(), "sha256").hex()[:20])
