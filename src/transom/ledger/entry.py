@@ -24,16 +24,16 @@ MAX_BYTES: Final = 65_535
 MAX_INTEGER: Final = 2**53 - 1
 """The largest whole number RFC 8785 can carry."""
 
-_UUID7: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
-_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
-_AMOUNT: Final = r"^-?[0-9]+(\.[0-9]+)?$"
+_UUID7: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z"
+_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z"
+_AMOUNT: Final = r"^-?[0-9]+(\.[0-9]+)?\Z"
 
 EntryId: TypeAlias = Annotated[str, msgspec.Meta(pattern=_UUID7)]
 DecisionRef: TypeAlias = Annotated[DecisionId, msgspec.Meta(pattern=_UUID7)]
 Time: TypeAlias = Annotated[str, msgspec.Meta(pattern=_TIME)]
 """RFC 3339, UTC, with milliseconds."""
-DigestText: TypeAlias = Annotated[Digest, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
-CommitmentText: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9+/]{43}=$")]
+DigestText: TypeAlias = Annotated[Digest, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
+CommitmentText: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
 """32 bytes in base64: `ledger.seal.commitment`."""
 Amount: TypeAlias = Annotated[str, msgspec.Meta(pattern=_AMOUNT)]
 """Decimal text, without an exponent."""
