@@ -27,6 +27,8 @@ class Plan(msgspec.Struct, frozen=True):
     """How long each load lasts, how many chunks a stream has, and the core that the subject has to itself."""
 
     seconds: float
+    first_warm_up: float
+    """Seconds of load on a subject that has just started: compilers at run time need them."""
     warm_up: float
     chunks: int
     core: int
@@ -39,6 +41,7 @@ class Cost(msgspec.Struct):
     """Of the subject's processes, user and system."""
     core: float
     """Everything that ran on the subject's core: the kernel's own threads too, and whatever else the machine did."""
+    wall: float
 
 
 class Recording(msgspec.Struct):
@@ -102,6 +105,14 @@ def measure(subject: Subject, plan: Plan) -> Round:
     )
 
 
+def warm_up(subject: Subject, plan: Plan) -> None:
+    """Bring a subject that has just started to its working speed, and leave it paused."""
+    if subject.process is not None:
+        run_load(subject.plain, connections=CONNECTIONS, seconds=plan.first_warm_up, warm_up=0)
+        _rest(subject.process)
+        subject.process.pause()
+
+
 def _wait(subject: Subject, plan: Plan, wait: int) -> LoadResult:
     connections = CONNECTIONS_BEFORE_A_WAIT if wait else 1
     return run_load(subject.waits[wait], connections=connections, seconds=plan.seconds / 2, warm_up=0.2, stamped=True)
@@ -115,12 +126,16 @@ def _stream(subject: Subject, plan: Plan) -> StreamResult:
 def _observe(subject: Subject, plan: Plan, load: Callable[[], _T]) -> tuple[_T, Cost | None, Recording | None]:
     """Put one load on, and say what the subject's processes and its core spent on it, and what it recorded."""
     before = metrics.read(subject.metrics) if subject.metrics is not None else None
-    process, core = _cpu(subject.process), _core_busy(plan.core)
+    process, core, wall = _cpu(subject.process), _core_busy(plan.core), time.monotonic()
     result = load()
     _rest(subject.process)
     cost = None
     if subject.process is not None:
-        cost = Cost(process=_cpu(subject.process) - process, core=_core_busy(plan.core) - core)
+        cost = Cost(
+            process=_cpu(subject.process) - process,
+            core=_core_busy(plan.core) - core,
+            wall=time.monotonic() - wall,
+        )
     recording = None
     if subject.metrics is not None and before is not None:
         after = metrics.read(subject.metrics)

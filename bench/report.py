@@ -30,6 +30,10 @@ def _number(value: float | None, decimals: int = 0, *, scale: float = 1.0) -> st
     return _ABSENT if value is None else f"{value / scale:,.{decimals}f}"
 
 
+def _percent(share: float | None) -> str:
+    return _ABSENT if share is None else f"{share:.0%}"
+
+
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A Markdown table that reads well as plain text too: first column left, the others right."""
     widths = [max(len(line[column]) for line in (head, *lines)) for column in range(len(head))]
@@ -71,13 +75,14 @@ def _measured(run: Run) -> list[Row]:
 
 
 def _chats(run: Run) -> str:
-    head = ["plain chats", "requests/s", "core used", "CPU µs each", "core µs each", "p50 ms", "p99 ms"]
+    head = ["plain chats", "requests/s", "core used", "by others", "CPU µs each", "core µs each", "p50 ms", "p99 ms"]
     head += ["added p50 ms", "added p99 ms", "behind 50 ms: p50", "p99"]
     lines = [
         [
             row.name,
             _number(row.per_second),
-            _ABSENT if row.core_share is None else f"{row.core_share:.0%}",
+            _percent(row.core_share),
+            _percent(row.others_share),
             _number(row.cpu_per_request, 1),
             _number(row.core_per_request, 1),
             _number(row.loaded_p50, 2, scale=1000),
@@ -152,7 +157,7 @@ def _writing(run: Run) -> str:
             _number(part.commit_p50, 3, scale=1000),
             _number(part.wait_mean, 3, scale=1000),
             _number(part.wait_p50, 3, scale=1000),
-            _ABSENT if part.hidden is None else f"{part.hidden:.0%}",
+            _percent(part.hidden),
         ]
         for part in writing(run)
     ]

@@ -21,7 +21,7 @@ import msgspec
 
 from bench import peers, report, subjects
 from bench.load import run_load
-from bench.measure import Plan, measure
+from bench.measure import Plan, measure, warm_up
 from bench.metrics import fsync_cost
 from bench.paced import Pace
 from bench.processes import NotUpError, free_port
@@ -55,7 +55,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is ended on the way out
     subject_core, harness_core = sorted(os.sched_getaffinity(0))[:2]
-    plan = Plan(seconds=options.seconds, warm_up=min(2.0, options.seconds), chunks=PACE.chunks, core=subject_core)
+    plan = Plan(
+        seconds=options.seconds,
+        first_warm_up=options.seconds * 2,
+        warm_up=options.seconds / 4,
+        chunks=PACE.chunks,
+        core=subject_core,
+    )
     run = Run(
         date=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         commit=_commit(),
@@ -119,8 +125,7 @@ def _start(
         result.missing = f"it does not answer: {errors}"
         print(f"  {name} is left out: {result.missing}", file=sys.stderr)
         return None
-    if subject.process is not None:
-        subject.process.pause()
+    warm_up(subject, run.plan)
     return subject, result
 
 

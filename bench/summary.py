@@ -22,6 +22,8 @@ class Row(msgspec.Struct):
     core_per_request: float | None = None
     core_share: float | None = None
     """How much of its core's time the subject's processes used under full load: near 1, they limited the rate."""
+    others_share: float | None = None
+    """How much of its core's time others used meanwhile: the kernel's threads, and on a busy machine its users."""
     loaded_p50: float | None = None
     loaded_p99: float | None = None
     added_p50: float | None = None
@@ -67,6 +69,10 @@ def _per(cost: Cost | None, count: int, *, core: bool = False) -> float | None:
     return (cost.core if core else cost.process) / count * 1e6
 
 
+def _others(cost: Cost | None) -> float | None:
+    return max(0.0, cost.core - cost.process) / cost.wall if cost is not None else None
+
+
 def rows(run: Run) -> list[Row]:
     """The table of a run, one row a subject."""
     direct = next((subject.rounds for subject in run.subjects if subject.name == "direct"), [])
@@ -93,6 +99,7 @@ def _row(subject: SubjectResult, direct: list[Round]) -> Row:
     row.core_per_request = middle(lambda part: _per(part.plain_cost, part.plain.answered, core=True))
     if row.per_second and row.cpu_per_request:
         row.core_share = row.per_second * row.cpu_per_request / 1e6
+    row.others_share = middle(lambda part: _others(part.plain_cost))
     row.loaded_p50 = middle(lambda part: part.plain.p50_us)
     row.loaded_p99 = middle(lambda part: part.plain.p99_us)
     row.added_p50 = added(lambda part: part.single.p50_us)

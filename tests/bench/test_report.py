@@ -39,7 +39,7 @@ def recording(answered: int = 1000) -> Recording:
 
 
 def round_of(per_second: float, p50: float, chunk: float, *, gateway: bool, answered: int = 1000) -> Round:
-    cost = Cost(process=0.05, core=0.06) if gateway else None
+    cost = Cost(process=0.05, core=0.06, wall=1.0) if gateway else None
     told = recording() if gateway else None
     single = load(per_second, p50, answered)
     return Round(
@@ -76,7 +76,7 @@ def run_of(**subjects: list[Round]) -> Run:
         commit="abc",
         command="python -m bench",
         machine=Machine(processor="x", cores=2, kernel="6", python="3.11", load_before=0.0),
-        plan=Plan(seconds=1, warm_up=1, chunks=200, core=0),
+        plan=Plan(seconds=1, first_warm_up=1, warm_up=1, chunks=200, core=0),
         fsync=Fsync(count=1, p50_us=100, p99_us=200),
         subjects=[SubjectResult(name=name, version="1", rounds=rounds) for name, rounds in subjects.items()],
     )
@@ -95,6 +95,7 @@ def test_processor_time_is_per_answer_and_per_chunk() -> None:
     assert row.cpu_per_request == pytest.approx(50)
     assert row.core_per_request == pytest.approx(60)
     assert row.core_share == pytest.approx(0.45)
+    assert row.others_share == pytest.approx(0.01)
     assert row.cpu_per_chunk == pytest.approx(5)
 
 
