@@ -32,8 +32,8 @@ OnReady: TypeAlias = Callable[[str, str], None]
 
 # `-P`: a folder that happens to be called transom where the command was typed is not ours.
 CHILD = (sys.executable, "-P", "-m", "transom.engine.child")
-_ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR", "TZ")
-"""What the child gets of our environment: vendors' keys, which stand there too, are none of its business."""
+_ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "TMPDIR", "TZ")
+_OUR_ROOT = Path(__file__).parents[2]
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -155,7 +155,7 @@ class Engine:
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
-            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+            env=child_environment(),
             start_new_session=True,  # Ctrl-C in the terminal is ours to act on, not the child's
         )
         self.pid = process.pid
@@ -226,16 +226,15 @@ class Engine:
                 return f"it did not answer for {self._pace.hang:g} s"
 
     async def _end(self, process: Process, ended: asyncio.Task[int]) -> None:
-        if not ended.done():
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            await asyncio.wait({ended}, timeout=self._pace.stop)
+        # The end of its input tells a child to leave. A signal would race with its own end inside asyncio, which
+        # then loses its status.
+        if process.stdin is not None:
+            process.stdin.close()
+        await asyncio.wait({ended}, timeout=self._pace.stop)
         if not ended.done():
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         await ended
-        if process.stdin is not None:
-            process.stdin.close()
 
     async def _listen(self, process: Process) -> None:
         while process.stderr is not None and (data := await process.stderr.read(8192)):
@@ -246,6 +245,16 @@ class Engine:
         self._changed.set()
 
 
+def child_environment() -> dict[str, str]:
+    """Return the little of our environment that the child needs: vendors' keys, which stand there too, are not its own.
+
+    It imports the same Transom as this process does, however that was found.
+    """
+    known = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    paths = [str(_OUR_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return known | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
 async def is_healthy(port: int, seconds: float) -> bool:
     """Say whether `GET /health` on this port of 127.0.0.1 is answered with 200 within `seconds`."""
     try:
@@ -253,7 +262,7 @@ async def is_healthy(port: int, seconds: float) -> bool:
             reader, writer = await asyncio.open_connection(HOST, port)
             try:
                 writer.write(f"GET /health HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
-                return (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+                return (await reader.readline()).split()[1:2] == [b"200"]
             finally:
                 writer.close()
                 with contextlib.suppress(ConnectionError):
