@@ -19,9 +19,11 @@ from transom.registry.versions import Registry
 from transom.safeguards.interface import Safeguards
 from transom.storage.engine import Database
 from transom.upstreams.client import Upstream
-from transom.values import ANONYMOUS, Caller, Digest, Pseudonym
+from transom.values import ANONYMOUS, Caller, CallerId, Digest, Pseudonym
 
 _REREAD_SECONDS = 0.05
+_UNIDENTIFIED = {"no key": "missing_api_key", "unknown key": "invalid_api_key", "no session": "no_session"}
+"""Why nobody could be identified, and the code that says so."""
 
 
 class Running(msgspec.Struct, frozen=True, eq=False):
@@ -94,10 +96,20 @@ class Door:
             raise self._unidentified("unknown key", text)
         return caller
 
+    async def identify_session(self, id_: CallerId | None) -> Caller:
+        """Say whose session this is, by the id of the key that opened it. Raises `Unidentified`, and counts it."""
+        caller = None if id_ is None else self.keyring.caller(id_)
+        if id_ is not None and caller is None:
+            await self._reread_keys()
+            caller = self.keyring.caller(id_)
+        if caller is None:
+            raise self._unidentified("no session", "Nobody is signed in here. Sign in with a key of this door.")
+        return caller
+
     def _unidentified(self, reason: str, text: str) -> Unidentified:
         self.unidentified[reason] += 1
         self.telemetry.unidentified(reason)
-        return Unidentified(text, code="missing_api_key" if reason == "no key" else "invalid_api_key")
+        return Unidentified(text, code=_UNIDENTIFIED[reason])
 
     async def _reread_keys(self) -> None:
         """Load keys again if any has changed. One reading serves all who wait, so that guessing costs us little.
