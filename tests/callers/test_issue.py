@@ -145,3 +145,36 @@ def test_no_key_changes_while_a_commit_holds_the_revision(database: Database) ->
     thread.join()
     assert order == ["committed", "revoked"]
     assert revision(database) == before + 1
+
+
+def test_a_revocation_gets_its_turn_while_workers_commit_without_pause(postgres: Database) -> None:
+    """Their transactions overlap, so there is no moment at which nobody holds the revision."""
+    with postgres.begin() as connection:
+        keys = [issue.create(connection, "Ada", []) for _ in range(10)]
+    stop = threading.Event()
+    running = threading.Barrier(9)
+
+    def commit() -> None:
+        running.wait()
+        while not stop.is_set():
+            with postgres.begin() as connection:
+                store.keys_revision(connection, lock=True)
+                time.sleep(0.005)
+
+    threads = [threading.Thread(target=commit) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    running.wait()
+    waits = []
+    try:
+        for key in keys:
+            started = time.monotonic()
+            with postgres.begin() as connection:
+                issue.revoke(connection, key.id)
+            waits.append(time.monotonic() - started)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    # A wait is as long as the commits that were under way. With row locks it goes on until all happen to pause at once.
+    assert max(waits) < 0.5

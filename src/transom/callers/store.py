@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, text, update
 
-from transom.storage.tables import key, revision
+from transom.storage.tables import key
 from transom.values import CallerId
 
 _BUMP = text(
@@ -42,7 +42,8 @@ def keys_revision(connection: Connection, *, lock: bool) -> int:
     """
     if lock and connection.dialect.name == "postgresql":
         connection.execute(_LOCK_SHARED, _KEYS_LOCK)
-    return connection.execute(select(revision.c.value).where(revision.c.name == "keys")).scalar_one_or_none() or 0
+    # Read with every group commit: text goes to the driver several times faster than an expression does.
+    return connection.exec_driver_sql("SELECT value FROM revision WHERE name = 'keys'").scalar_one_or_none() or 0
 
 
 def bump(connection: Connection) -> None:
