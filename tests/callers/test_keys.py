@@ -85,6 +85,19 @@ def test_a_key_of_nobody_has_no_standing(ring: Keyring, database: Database) -> N
     assert loaded(ring, database).refusal(CallerId("key_0000000000000000")) == "unknown"
 
 
+def test_a_key_is_found_by_its_id_as_by_its_secret(ring: Keyring, database: Database, clock: Clock) -> None:
+    with database.begin() as connection:
+        keys = [issue.create(connection, name, ["a"], expires=NOW + 1_000, now=NOW) for name in ("Ada", "Bob")]
+        issue.revoke(connection, keys[1].id, now=NOW)
+    loaded(ring, database)
+    for seconds in (0, 1):
+        clock.seconds = NOW / 1000 + seconds
+        for key in keys:
+            assert ring.caller(key.id) == ring.identify(key.key) is not None
+    assert ring.caller(CallerId("key_0000000000000000")) is None
+    assert ring.names() == {pseudonym(keys[0].id): "Ada", pseudonym(keys[1].id): "Bob"}
+
+
 def test_a_revocation_reaches_every_ring_at_its_next_commit(database: Database, clock: Clock) -> None:
     rings = [Keyring(pseudonym, clock) for _ in range(3)]
     with database.begin() as connection:
