@@ -1,6 +1,7 @@
 """One serving process from start to end."""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -46,6 +47,7 @@ async def serve(stores: Stores, listener: socket.socket, link: EngineLink, start
         drop_slow_heads(server, stores.settings.server.header_seconds),
     )
     tasks = [asyncio.create_task(each) for each in work]
+    _settle_memory()
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -53,6 +55,17 @@ async def serve(stores: Stores, listener: socket.socket, link: EngineLink, start
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await _finish(parts, housekeeping)
+
+
+def _settle_memory() -> None:
+    """Keep the collector away from what lives as long as the process.
+
+    Python's collector walks everything that is alive, again and again, and every request waits meanwhile: tens of
+    milliseconds with its own settings. Requests leave hardly any cycles behind.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _add_probes(parts: Parts) -> None:

@@ -3,7 +3,7 @@
 import typer
 
 from transom.cli.common import AsJson, console, print_json, stores
-from transom.ledger.verify import verify_all
+from transom.ledger.verify import Report, verify_all
 
 app = typer.Typer(help="Verify the log; show its public key.", no_args_is_help=True)
 
@@ -14,11 +14,9 @@ def verify(as_json: AsJson = False) -> None:
     with stores() as opened:
         report = verify_all(opened.database, opened.objects, opened.keys)
     if as_json:
-        print_json(report)
+        print_json(_facts(report))
     else:
-        for problem in report.problems:
-            console.print(f"[red]{problem.where}[/]: {problem.what}", soft_wrap=True)
-        console.print(report.summary if hasattr(report, "summary") else str(report), soft_wrap=True)
+        _show(report)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -28,3 +26,36 @@ def vkey() -> None:
     """Print the public key with which anybody can verify the log (C2SP signed-note)."""
     with stores() as opened:
         print(opened.keys.vkey)
+
+
+def _facts(report: Report) -> dict[str, object]:
+    return {
+        "ok": report.ok,
+        "size": report.size,
+        "root": report.checkpoint.root.hex() if report.checkpoint else None,
+        "entries": dict(report.entries),
+        "checkpoints": report.checkpoints,
+        "contents": report.contents,
+        "waiting": report.waiting,
+        "open": report.open,
+        "problem_count": report.problem_count,
+        "problems": [{"where": problem.where, "what": problem.what} for problem in report.problems],
+    }
+
+
+def _show(report: Report) -> None:
+    for problem in report.problems:
+        console.print(f"{problem.where}: {problem.what}", style="red", markup=False, soft_wrap=True)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.entries.items()))
+    console.print(f"{report.size} entries in the log: {kinds or 'none yet'}.", soft_wrap=True)
+    console.print(
+        f"{report.checkpoints} checkpoints and {report.contents} kept contents compared; "
+        f"{report.waiting} durable rows wait for the next checkpoint.",
+        soft_wrap=True,
+    )
+    if report.open:
+        console.print(
+            f"{len(report.open)} decisions have no outcome yet: {', '.join(report.open[:5])} …", soft_wrap=True
+        )
+    verdict = "Everything verifies." if report.ok else f"{report.problem_count} problems."
+    console.print(verdict, style="green" if report.ok else "bold red")

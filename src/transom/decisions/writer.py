@@ -27,6 +27,7 @@ _log = logging.getLogger("transom.decisions")
 _BATCH = 512
 _LINE = 20_000
 _RETRY_SECONDS = 0.5
+_LINGER_SECONDS = 0.005
 _SWEEP_SECONDS = 0.5
 
 
@@ -82,6 +83,7 @@ class GroupCommit:
         self._sweeper: asyncio.TimerHandle | None = None
         self._unclosed: dict[DecisionId | None, int] = {}
         self._floor = 0
+        self._lingering: asyncio.TimerHandle | None = None
         self.last_error: str | None = None
         self.observe_commit: Callable[[float, int], None] = _ignore
 
@@ -133,11 +135,24 @@ class GroupCommit:
         if write.opens is not None:
             self._unclosed[write.opens] = self._floor
         self._waiting.append(write)
-        if not self._running:
+        if self._running:
+            return
+        if write.done is not None:
             self._start_batch()
+        elif self._lingering is None:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Nobody waits for an outcome: it rides along with the next decision, or goes after a moment."""
+        assert self._loop is not None
+        self._idle.clear()
+        self._lingering = self._loop.call_later(_LINGER_SECONDS, self._retry)
 
     def _start_batch(self) -> None:
         self._idle.clear()
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
         waiting = self._waiting
         self._running = [waiting.popleft() for _ in range(min(len(waiting), _BATCH))]
         self._work.put(self._running)
@@ -152,6 +167,9 @@ class GroupCommit:
                 self._commit(batch)
             except StorageError as failure:
                 error = failure
+            except Exception as failure:  # noqa: BLE001 - whatever it was, the writer must outlive it
+                _log.exception("the record cannot be written")
+                error = StorageError(f"the writer failed within ({type(failure).__name__})")
             self._loop.call_soon_threadsafe(self._told, batch, error, time.monotonic() - started)
 
     def _commit(self, batch: list[Write]) -> None:
@@ -193,8 +211,10 @@ class GroupCommit:
             if write.closes is not None:
                 self._unclosed.pop(write.closes, None)
             _tell(write, None)
-        if self._waiting:
+        if any(write.done is not None for write in self._waiting):
             self._start_batch()
+        elif self._waiting:
+            self._linger()
         else:
             self._idle.set()
 
@@ -205,11 +225,13 @@ class GroupCommit:
         self.last_error = str(error)
         for write in batch:
             write.tried = True
+            write.caller = None  # nothing was answered to it and nothing will be: that is recorded whoever asked
             _tell(write, _not_durable())
         self._waiting.extendleft(reversed(batch))
         self._loop.call_later(_RETRY_SECONDS, self._retry)
 
     def _retry(self) -> None:
+        self._lingering = None
         if self._waiting and not self._running:
             self._start_batch()
 

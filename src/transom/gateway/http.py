@@ -9,6 +9,7 @@ import msgspec
 from transom.dialects import openai_chat, openai_embeddings
 from transom.errors import Internal, MethodNotAllowed, NotFound, Refusal
 from transom.gateway.path import answer
+from transom.gateway.patience import Patience
 from transom.gateway.reads import open_read, ruled
 from transom.gateway.refuse import send_refusal
 from transom.gateway.request import Receive, Request, Scope, Send
@@ -45,6 +46,7 @@ class Gateway:
         self._door = door
         self._objects = objects
         self._elsewhere = elsewhere
+        self._patience = Patience()
         self.routes = (
             Route("/v1/chat/completions", "POST", "infer", self._chat),
             Route("/v1/embeddings", "POST", "embed", self._embeddings),
@@ -67,7 +69,7 @@ class Gateway:
         if route is None and not path.startswith("/v1/"):
             await self._elsewhere(scope, receive, send)
             return
-        request = Request(scope, receive, send)
+        request = Request(scope, receive, send, self._patience)
         try:
             await self._serve(route, request)
         except Refusal as refusal:

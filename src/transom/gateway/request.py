@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
 
 from transom.errors import BodyTimeout, BodyTooLarge, InvalidRequest
+from transom.gateway.patience import Patience
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -24,9 +25,22 @@ class ClientGoneError(Exception):
 class Request:
     """One request and the way back to its client."""
 
-    __slots__ = ("_receive", "_send", "_task", "_timer", "_watcher", "gone", "method", "path", "scope", "started")
+    __slots__ = (
+        "_headers",
+        "_late",
+        "_patience",
+        "_receive",
+        "_send",
+        "_task",
+        "_watcher",
+        "gone",
+        "method",
+        "path",
+        "scope",
+        "started",
+    )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, patience: Patience) -> None:
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -34,23 +48,18 @@ class Request:
         """The head of an answer has been handed to the client's connection."""
         self.gone = False
         """The client has gone away."""
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
         self._send = send
+        self._patience = patience
         self._task: asyncio.Task[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
-
-    def header(self, name: bytes) -> bytes | None:
-        """Return the first header called `name` (lower case)."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                return bytes(value)
-        return None
+        self._late = False
 
     @property
     def secret(self) -> bytes | None:
         """The bearer token (RFC 6750 section 2.1), if there is one."""
-        value = self.header(b"authorization")
+        value = self._headers.get(b"authorization")
         if value is None or value[:7].lower() != b"bearer ":
             return None
         return value[7:].strip()
@@ -63,16 +72,27 @@ class Request:
 
     async def body(self, limit: int, seconds: float) -> bytes:
         """Return the whole body. Raises `BodyTooLarge`, `BodyTimeout`, `InvalidRequest`, `ClientGoneError`."""
-        declared = self.header(b"content-length")
+        declared = self._headers.get(b"content-length")
         if declared is not None and int(declared) > limit:
             raise _too_large(limit)
-        if self.header(b"content-encoding") not in (None, b"identity"):
+        if self._headers.get(b"content-encoding", b"identity") != b"identity":
             raise InvalidRequest("The body is compressed. Send it as it is, without Content-Encoding.")
+        self._task = asyncio.current_task()
+        self._patience.expect(self, seconds, self._body_is_late)
         try:
-            async with asyncio.timeout(seconds):
-                return await self._read(limit)
-        except TimeoutError:
+            return await self._read(limit)
+        except asyncio.CancelledError:
+            if not self._late or self._task is None:
+                raise
+            self._task.uncancel()
             raise BodyTimeout(f"The body did not arrive within {seconds:g} s.") from None
+        finally:
+            self._patience.forget(self)
+
+    def _body_is_late(self) -> None:
+        self._late = True
+        if self._task is not None:
+            self._task.cancel()
 
     async def _read(self, limit: int) -> bytes:
         message = await self._receive()
@@ -108,14 +128,13 @@ class Request:
         await self.write(body, more=False)
 
     def watch(self) -> None:
-        """Cancel the current task when the client goes away. Costs a timer; a task only for those that wait long."""
+        """Cancel the current task when the client goes away. Only a wait that lasts is worth a task that looks."""
         self._task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER, self._start_watching)
+        self._patience.expect(self, _WATCH_AFTER, self._start_watching)
 
     def unwatch(self) -> None:
         """Stop watching."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._patience.forget(self)
         if self._watcher is not None:
             self._watcher.cancel()
 

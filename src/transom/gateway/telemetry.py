@@ -6,6 +6,7 @@ from prometheus_client.exposition import generate_latest
 from transom.decisions.record import Outcome, Record
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_WAIT_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.5, 5)
 _COMMIT_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -52,11 +53,18 @@ class Telemetry:
             buckets=_COMMIT_SECONDS,
             registry=self.registry,
         )
+        self._wait = Histogram(
+            "transom_durable_wait_seconds",
+            "What of a decision's durable write was not over when its upstream had answered.",
+            buckets=_WAIT_SECONDS,
+            registry=self.registry,
+        )
         self._writes = Counter("transom_durable_writes", "Writes made durable.", registry=self.registry)
         self.reloads = Counter("transom_reloads", "Reloads of declared files.", ("result",), registry=self.registry)
         self.ledger_size = Gauge("transom_ledger_size", "Leaves under the newest checkpoint.", registry=self.registry)
         self.engine_up = Gauge("transom_engine_up", "1 while the embedded engine is ready.", registry=self.registry)
         self._ends: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._tries: dict[tuple[str, str], Counter] = {}
         self._token_classes: dict[str, tuple[Counter, Counter, Counter, Counter]] = {}
 
     def closed(self, record: Record, outcome: Outcome, seconds: float) -> None:
@@ -68,8 +76,14 @@ class Telemetry:
             self._ends[record.action, model, outcome.status] = ends
         ends[0].inc()
         ends[1].observe(seconds)
+        if record.durable_wait is not None:
+            self._wait.observe(record.durable_wait)
         for attempt in outcome.attempts:
-            self._attempts.labels(attempt.upstream, attempt.result).inc()
+            tries = self._tries.get((attempt.upstream, attempt.result))
+            if tries is None:
+                tries = self._attempts.labels(attempt.upstream, attempt.result)
+                self._tries[attempt.upstream, attempt.result] = tries
+            tries.inc()
         if outcome.usage is not None:
             self._count_tokens(model, outcome)
         elif outcome.status == "answered" and record.version is not None:
