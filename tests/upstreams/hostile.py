@@ -114,7 +114,7 @@ class Hostile:
                 await self.script(peer)
         finally:
             writer.close()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
             self.open -= 1
             self._tasks.discard(task)

@@ -28,6 +28,7 @@ class Remembering:
 
     def __init__(self) -> None:
         self.closed = False
+        self.paused = False
         self.written = b""
 
     def write(self, data: bytes) -> None:
@@ -35,6 +36,9 @@ class Remembering:
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def pause_reading(self) -> None:
+        self.paused = True
 
     def abort(self) -> None:
         self.closed = True
@@ -124,3 +128,20 @@ def test_no_shortened_answer_passes_for_a_whole_one(answer: bytes, short: int) -
 def test_whatever_comes_has_an_end_and_no_other_error(data: bytes, ends: bool) -> None:
     status, _, _, failure, _ = received([data], ends=ends)
     assert status >= 200 or failure is not None
+
+
+def test_a_flood_of_tiny_pieces_is_bounded_by_what_they_cost() -> None:
+    async def feed() -> None:
+        keeping, transport = Keeping(), Remembering()
+        shared = Shared(name="wild", timeouts=Timeouts(), health=Health(), keeper=keeping)
+        connection = Connection(shared, asyncio.get_running_loop())
+        connection.connection_made(cast("asyncio.Transport", transport))
+        response = connection.start(b"POST / HTTP/1.1\r\n\r\n", b"{}")
+        connection.data_received(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        while not transport.paused:
+            connection.data_received(b"1\r\nx\r\n" * 100)
+        assert len(response.chunks) < 5_000
+        response.abort()
+        connection.connection_lost(None)
+
+    asyncio.run(feed())

@@ -128,6 +128,11 @@ FAULTS: dict[str, tuple[Script, type[UpstreamError], str]] = {
         UpstreamTruncated,
         "body",
     ),
+    "close-delimited and reset": (
+        says(b"HTTP/1.0 200 OK\r\n\r\n", b"half", then="reset"),
+        UpstreamTruncated,
+        "body",
+    ),
     "truncated chunk": (says(CHUNKED + b"10\r\nhalf"), UpstreamTruncated, "body"),
     "truncated between chunks": (says(CHUNKED + chunk(b"half")), UpstreamTruncated, "body"),
     "truncated last chunk": (says(CHUNKED + chunk(b"all") + b"0\r\n"), UpstreamTruncated, "body"),
@@ -249,12 +254,39 @@ def test_a_handshake_that_never_ends_is_cut_by_connect(run: Run) -> None:
     run(work())
 
 
+async def keeps_then_closes(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(HEAD + b"connection: keep-alive, x-kept\r\nx-kept: 1\r\ncontent-length: 2\r\n\r\nok")
+    await peer.request()
+    await peer.send(HEAD + b"y-kept: 2\r\nx-kept: 3\r\n\r\nup to the end")
+
+
+def test_nothing_of_one_answer_is_left_for_the_next(run: Run) -> None:
+    async def work() -> None:
+        async with against(keeps_then_closes) as (server, client):
+            first = await client.send(b"POST", b"/chat", b"{}")
+            assert first.headers == [(b"content-length", b"2")]
+            second = await client.send(b"POST", b"/chat", b"{}")
+            assert second.headers == [(b"y-kept", b"2"), (b"x-kept", b"3")]
+            assert await second.read(100) == b"up to the end"
+            assert await first.read(100) == b"ok"
+            assert server.accepted == 1
+
+    run(work())
+
+
 HARMLESS: dict[str, tuple[Script, int, bytes, bool]] = {
     "interim answers": (
         says(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nx: y\r\n\r\n" + OK, then="silence"),
         200,
         b"ok",
         True,
+    ),
+    "an interim answer that says too much": (
+        says(b"HTTP/1.1 103 Early\r\ncontent-length: 9\r\nconnection: server\r\n\r\n" + HEAD + b"server: s\r\n\r\nok"),
+        200,
+        b"ok",
+        False,
     ),
     "no content": (says(b"HTTP/1.1 204 No Content\r\n\r\n", then="silence"), 204, b"", True),
     "not modified": (

@@ -8,6 +8,7 @@ from tests.upstreams.hostile import OK, Peer, ok
 
 from transom.upstreams import pool
 from transom.upstreams.client import Upstream
+from transom.upstreams.connection import Connection
 from transom.upstreams.errors import (
     UpstreamBusy,
     UpstreamError,
@@ -128,10 +129,13 @@ def test_a_waiter_that_leaves_does_not_take_its_turn_along(run: Run) -> None:
     run(work())
 
 
-@pytest.mark.parametrize("handed", ["a connection", "a slot"])
+@pytest.mark.parametrize("cancelled", ["before", "after"])
+@pytest.mark.parametrize("handed", ["a connection", "a connection that ends", "a slot"])
 def test_a_waiter_cancelled_just_as_its_turn_comes_passes_it_on(
-    run: Run, monkeypatch: pytest.MonkeyPatch, handed: str
+    run: Run, monkeypatch: pytest.MonkeyPatch, handed: str, cancelled: str
 ) -> None:
+    """Its turn is given to it, and it is cancelled, in one turn of the loop."""
+
     async def work() -> None:
         gate = Gate()
         async with against(gate, max_connections=2) as (server, client):
@@ -139,16 +143,19 @@ def test_a_waiter_cancelled_just_as_its_turn_comes_passes_it_on(
             await server.until(lambda seen: len(seen.requests) == 2)
             leaves, stays = asyncio.create_task(ask(client)), asyncio.create_task(ask(client))
             await waiting(client, 2)
-            giver = "release" if handed == "a connection" else "_free_slot"
+            giver = "_free_slot" if handed == "a slot" else "release"
             give = getattr(Pool, giver)
 
-            def give_then_cancel(*args: object) -> None:
+            def give_and_cancel(pool: Pool, *given: Connection) -> None:
                 monkeypatch.undo()
-                give(*args)
-                assert len(client._pool._waiters) == 1
+                if handed == "a connection that ends":
+                    given[0].abort()
+                if cancelled == "before":
+                    leaves.cancel()
+                give(pool, *given)
                 leaves.cancel()
 
-            monkeypatch.setattr(Pool, giver, give_then_cancel)
+            monkeypatch.setattr(Pool, giver, give_and_cancel)
             if handed == "a slot":
                 first[0].cancel()
             else:
@@ -158,8 +165,10 @@ def test_a_waiter_cancelled_just_as_its_turn_comes_passes_it_on(
             gate.let(3)
             assert await stays == b"ok"
             await asyncio.wait(first)
-            assert client.connections[2] == 0
-            assert client._pool._slots + client.connections[0] == 2
+            opened, idle, waits = client.connections
+            assert idle <= opened
+            assert waits == 0
+            assert client._pool._slots + opened == 2
 
     run(work())
 
@@ -282,18 +291,36 @@ def test_a_kept_connection_that_ends_in_the_answer_is_not_tried_again(run: Run) 
     run(work())
 
 
-def test_the_second_try_finds_room_in_a_full_pool(run: Run) -> None:
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(OK)
-        await peer.request()
-
+def test_a_fresh_connection_finds_room_in_a_full_pool(run: Run) -> None:
     async def work() -> None:
-        async with against(script, max_connections=2) as (server, client):
+        async with against(ok, max_connections=2) as (server, client):
             await asyncio.gather(ask(client), ask(client))
             assert client.connections == (2, 2, 0)
-            assert list(await asyncio.gather(ask(client), ask(client))) == [b"ok", b"ok"]
-            assert server.most_open <= 3  # two of ours; one that is closed here may still be seen there
+            fresh = await client._pool.open(fresh=True)
+            assert server.accepted == 3
+            assert client.connections == (2, 1, 0)
+            fresh.abort()
+
+    run(work())
+
+
+def test_a_connection_that_ends_as_soon_as_it_is_made_was_never_used(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Connection.connection_made
+
+    def made_and_ended(connection: Connection, transport: asyncio.Transport) -> None:
+        made(connection, transport)
+        connection.ended = True
+        transport.abort()
+
+    async def work() -> None:
+        async with against(ok, max_connections=1) as (_server, client):
+            with monkeypatch.context() as patched:
+                patched.setattr(Connection, "connection_made", made_and_ended)
+                for _ in range(2):
+                    with pytest.raises(UpstreamUnreachable, match="as soon as it was made") as raised:
+                        await ask(client)
+                    assert raised.value.never_sent
+            assert await ask(client) == b"ok"
 
     run(work())
 

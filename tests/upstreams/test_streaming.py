@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from tests.upstreams.conftest import Run, against
+from tests.upstreams.conftest import Run, against, turns_until
 from tests.upstreams.hostile import CHUNKED, OK, Hostile, Peer, chunk
 
 from transom.upstreams.client import Upstream
@@ -116,8 +116,10 @@ def test_a_reader_too_slow_for_the_whole_is_cut(run: Run) -> None:
         timeouts = Timeouts(first_byte=5, between_chunks=0.1, whole=0.4)
         async with against(script, timeouts=timeouts) as (server, client):
             response = await client.send(b"POST", b"/chat", b"{}")
+            (connection,) = client._pool._all
             await server.until(lambda seen: seen.open == 0)
             assert await response.next()
+            assert connection._timer is None
             with pytest.raises(UpstreamTimedOut, match="phase whole"):
                 await response.next()
 
@@ -195,6 +197,23 @@ def test_abort_reaches_the_upstream_and_wakes_the_reader(run: Run) -> None:
             told.says.put_nowait(b"")
             await server.until(lambda seen: seen.open == 0)
             assert client.connections == (0, 0, 0)
+
+    run(work())
+
+
+def test_what_was_not_read_before_abort_is_dropped(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(CHUNKED + chunk(b"unread"))
+        await peer.gone()
+
+    async def work() -> None:
+        async with against(script) as (_server, client):
+            response = await client.send(b"POST", b"/chat", b"{}")
+            await turns_until(lambda: bool(response.chunks))
+            response.abort()
+            with pytest.raises(UpstreamAborted):
+                await response.next()
 
     run(work())
 

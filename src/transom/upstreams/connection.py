@@ -254,8 +254,10 @@ class Connection:
                 response.status = status
                 self._shared.health.answered(status)
         elif 100 <= status <= 199 and status != 101:
-            response.headers = []  # interim (RFC 9110 section 15.2): the real head follows
+            # Interim (RFC 9110 section 15.2): the real head follows, and none of this is about it.
+            response.headers = []
             self._framed = False
+            self._nominated = frozenset()
         else:
             self._fault = f"status {status} is none that was asked for"
 
@@ -296,9 +298,6 @@ class Connection:
         self._nominated = frozenset()
         self._used = True
         response.complete = True
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
         # An answer may overtake its request, whose rest would then still go out.
         if self._keep and not (self._large and self._transport.get_write_buffer_size()):
             self.idle_since = self._loop.time()

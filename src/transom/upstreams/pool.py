@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from transom.upstreams.connection import Connection, Shared
@@ -150,7 +151,7 @@ class Pool:
         except asyncio.CancelledError:
             if waiter.cancelled():
                 # `release` and `_free_slot` drop a waiter that is done; one still in line leaves it here.
-                if waiter in self._waiters:
+                with suppress(ValueError):
                     self._waiters.remove(waiter)
             else:
                 self._pass_on(waiter.result())
