@@ -258,7 +258,9 @@ async def keeps_then_closes(peer: Peer) -> None:
     await peer.request()
     await peer.send(HEAD + b"connection: keep-alive, x-kept\r\nx-kept: 1\r\ncontent-length: 2\r\n\r\nok")
     await peer.request()
-    await peer.send(HEAD + b"y-kept: 2\r\nx-kept: 3\r\n\r\nup to the end")
+    await peer.send(
+        b"HTTP/1.1 103 Early\r\nconnection: y-kept\r\n\r\n" + HEAD + b"y-kept: 2\r\nx-kept: 3\r\n\r\nup to the end"
+    )
 
 
 def test_nothing_of_one_answer_is_left_for_the_next(run: Run) -> None:
