@@ -154,6 +154,8 @@ def altered(**changes: object) -> bytes:
         altered(prompt={"commitment": COMMITMENT + "\n", "size": 1}),
         altered(at=WHEN + "\n"),
         altered(stream=False),  # a default that is spelled out: another form of the same entry
+        encode(decision()).replace(b"infer", b"inf\xe9r"),
+        b'{"a":' + b"[" * 60_000,
         encode(decision()) + b" ",
         encode(decision()).replace(b'"action":"infer"', b'"action":"infer","action":"infer"'),
     ],

@@ -273,7 +273,7 @@ def decode(data: bytes) -> Entry:
     """
     try:
         entry = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise LedgerError(
             f"This is no entry of the ledger: {error}. If it came from the log, the log was written by another "
             "version of Transom or altered: run `transom ledger verify`."

@@ -196,9 +196,32 @@ class Sequencer:
             return store.append_checkpoint(connection, self._instance, last, new)
 
     def _publish(self, row: CheckpointRow) -> None:
+        """Put a final checkpoint in its public place; never in place of a newer one."""
         note = row.note.encode()
-        if self._objects.get(CHECKPOINT) != note:
+        published = self._objects.get(CHECKPOINT)
+        if published == note:
+            return
+        newer = self._genuine(published)
+        if newer is None or newer.size < row.size:
             self._objects.put(CHECKPOINT, note)
+            return
+        with self._database.begin(write=False) as connection:
+            last = store.last_checkpoint(connection)
+        if last is None or last.note.encode() != published:
+            # To go on would be to sign another root for a size that was signed before.
+            raise LedgerError(
+                f"The published checkpoint (size {newer.size}) is not in the database, whose newest is of {row.size}: "
+                "the database was restored from an older backup, or another one writes to this object store "
+                f"({self._objects.where}). Restore the newer database; or begin another log, under another origin and "
+                "in another object store."
+            )
+
+    def _genuine(self, note: bytes | None) -> Checkpoint | None:
+        """Read a published note; None where there is none, or it is damaged and may be replaced."""
+        try:
+            return None if note is None else parse_checkpoint(open_note(note, [self._keys.signer.verifier]))
+        except LedgerError:
+            return None
 
     def _write(self, tile: Tile, data: bytes) -> None:
         """Write a new tile or bundle; one that a signed checkpoint may cover is never written over."""

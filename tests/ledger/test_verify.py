@@ -1,0 +1,265 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import insert, text
+from tests.ledger import outsider
+from tests.ledger.making import NOW, Home, decision, outcome, requests
+
+from transom.errors import LedgerError
+from transom.ledger.entry import AnswerPart, CommitmentPart, DecisionEntry, Entry, ErasureEntry, new_id, timestamp
+from transom.ledger.proof import prove
+from transom.ledger.seal import Part, Vault
+from transom.ledger.verify import Report, verify_all, verify_log
+from transom.storage import tables
+from transom.storage.objects import Objects, open_objects
+from transom.values import DecisionId
+
+LATER = NOW + 3_600_000
+
+
+def texts(report: Report) -> str:
+    return "\n".join(f"{problem.where}: {problem.what}" for problem in report.problems)
+
+
+def sequenced(home: Home, *batches: list[Entry]) -> Home:
+    for batch in batches:
+        home.write(batch)
+        home.sequencer().run_once()
+    return home
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], str]:
+    """A log of 600 entries as it is published, and its verifier key."""
+    folder = tmp_path_factory.mktemp("published")
+    home = sequenced(Home(folder, f"sqlite:///{folder}/transom.db"), requests(3), requests(200), requests(397))
+    objects = {path: home.objects.get(path) or b"" for path in home.objects.list("ledger")}
+    home.close()
+    return objects, home.keys.vkey
+
+
+def in_memory(objects: dict[str, bytes]) -> Objects:
+    store = open_objects("memory:///")
+    for path, data in objects.items():
+        store.put(path, data)
+    return store
+
+
+def test_a_sound_log_is_accepted_by_all(published: tuple[dict[str, bytes], str]) -> None:
+    objects, vkey = published
+    assert len(outsider.verify_log(lambda path: objects.get(f"ledger/{path}"), vkey)) == 600
+    report = verify_log(in_memory(objects), vkey, now_ms=LATER)
+    assert report.ok
+    assert (report.size, report.problems, len(report.open)) == (600, [], 2)
+    assert report.entries == {"decision/1": 301, "outcome/1": 299}
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_any_flipped_byte_anywhere_is_refused(published: tuple[dict[str, bytes], str], data: st.DataObject) -> None:
+    objects, vkey = published
+    path = data.draw(st.sampled_from(sorted(objects)))
+    altered = bytearray(objects[path])
+    altered[data.draw(st.integers(0, len(altered) - 1))] ^= data.draw(st.integers(1, 255))
+    flipped = {**objects, path: bytes(altered)}
+    with pytest.raises(outsider.Rejected):
+        outsider.verify_log(lambda name: flipped.get(f"ledger/{name}"), vkey)
+    assert not verify_log(in_memory(flipped), vkey).ok
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_any_missing_or_shortened_or_longer_object_is_refused(
+    published: tuple[dict[str, bytes], str], data: st.DataObject
+) -> None:
+    objects, vkey = published
+    path = data.draw(st.sampled_from(sorted(objects)))
+    whole = objects[path]
+    change: Callable[[], bytes | None] = data.draw(
+        st.sampled_from([lambda: None, lambda: whole[:-1], lambda: whole + b"\x00", lambda: whole + b"\x00\x00"])
+    )
+    new = change()
+    harmed = {**objects, path: new} if new is not None else {each: objects[each] for each in objects if each != path}
+    with pytest.raises(outsider.Rejected):
+        outsider.verify_log(lambda name: harmed.get(f"ledger/{name}"), vkey)
+    assert not verify_log(in_memory(harmed), vkey).ok
+
+
+def test_another_key_accepts_nothing(published: tuple[dict[str, bytes], str], home: Home) -> None:
+    objects, _ = published
+    assert "not signed by" in texts(verify_log(in_memory(objects), home.keys.vkey))
+    with pytest.raises(LedgerError, match="verifier key"):
+        verify_log(in_memory(objects), "nonsense")
+
+
+def test_a_log_that_was_never_begun_says_so(home: Home) -> None:
+    assert "There is no checkpoint" in texts(verify_log(home.objects, home.keys.vkey))
+    assert "There is no checkpoint" in texts(verify_all(home.database, home.objects, home.keys))
+
+
+def test_a_left_over_partial_tile_is_compared_too(home: Home) -> None:
+    sequenced(home, requests(10), requests(20))
+    home.objects.put("ledger/tile/0/000.p/10", bytes(320))
+    home.objects.put("ledger/tile/entries/000.p/10", b"")
+    home.objects.put("ledger/tile/0/000.p/200", b"of a run that is not signed yet")
+    report = verify_log(home.objects, home.keys.vkey)
+    assert [problem.where for problem in report.problems] == ["ledger/tile/0/000.p/10", "ledger/tile/entries/000.p/10"]
+
+
+def without_checks(home: Home, bodies: list[bytes]) -> None:
+    """Write rows as Transom itself never would, and sequence them."""
+    home.write_rows([{"type": "x", "instance": "one", "body": body} for body in bodies])
+    home.sequencer().run_once()
+
+
+def test_an_entry_that_cannot_be_read_is_found(home: Home) -> None:
+    without_checks(home, [b"{}", b"", b"\x00\xff"])
+    report = verify_log(home.objects, home.keys.vkey)
+    assert [problem.where for problem in report.problems] == ["entry 0", "entry 1", "entry 2"]
+
+
+def test_the_life_of_a_decision_is_followed(home: Home) -> None:
+    one, two, three = decision(), decision(), decision()
+    young = decision(LATER - 1000)
+    erased = ErasureEntry(id=new_id(NOW), at=timestamp(NOW), count=1, before=timestamp(NOW))
+    sequenced(
+        home, [one, outcome(one), one, outcome(two), outcome(three), three, outcome(one), outcome(one), young, erased]
+    )
+    report = verify_log(home.objects, home.keys.vkey, now_ms=LATER)
+    assert texts(report).splitlines() == [
+        f"entry 2: Decision {one.id} is in the log twice.",
+        f"entry 3: Decision {two.id} has an outcome, but is not in the log before it.",
+        f"entry 4: Decision {three.id} has an outcome, but is not in the log before it.",
+        f"entry 5: Decision {three.id} is in the log twice.",
+        f"entry 7: Decision {one.id} has a second outcome.",
+    ]
+    assert report.open == [three.id]
+
+
+def test_a_decision_without_outcome_is_open_and_no_error(home: Home) -> None:
+    old, young = decision(NOW), decision(LATER - 59_000)
+    sequenced(home, [old, young])
+    report = verify_log(home.objects, home.keys.vkey, now_ms=LATER)
+    assert report.ok
+    assert report.open == [old.id]
+
+
+def test_many_problems_are_counted_and_the_first_ones_shown(home: Home) -> None:
+    without_checks(home, [b"{}"] * 1500)
+    report = verify_log(home.objects, home.keys.vkey)
+    assert (report.problem_count, len(report.problems)) == (1500, 1000)
+
+
+def with_content(home: Home) -> tuple[DecisionEntry, Vault]:
+    """A decision and its outcome, prompt and answer kept."""
+    vault = Vault(home.keys.master_key)
+    decided = DecisionId(new_id(NOW))
+    key = vault.record_key(decided)
+    prompt = vault.seal(key, decided, "prompt", b"What is a transom?")
+    answer = vault.seal(key, decided, "answer", b"A window above a door.", keep=False)
+    one = decision(id=decided, prompt=CommitmentPart(commitment=prompt.commitment, size=18))
+    two = outcome(one, answer=AnswerPart(commitment=answer.commitment, size=22, complete=True))
+    sequenced(home, [one, two])
+    keep(home, decided, "prompt", key.wrapped, prompt.sealed)
+    keep(home, decided, "answer", key.wrapped, answer.sealed)
+    return one, vault
+
+
+def keep(home: Home, decided: str, part: Part, key: bytes, sealed: bytes) -> None:
+    row = {"decision": decided, "part": part, "key": key, "sealed": sealed, "expires": 1}
+    with home.database.begin() as connection:
+        connection.execute(insert(tables.content), [row])
+
+
+def test_the_operator_verifies_everything(any_home: Home) -> None:
+    home = sequenced(any_home, requests(4), requests(300))
+    with_content(home)
+    home.write(requests(2))
+    report = verify_all(home.database, home.objects, home.keys, now_ms=LATER)
+    assert report.problems == []
+    assert (report.size, report.checkpoints, report.contents, report.waiting) == (306, 4, 2, 2)
+
+
+def run(home: Home, sql: str) -> None:
+    with home.database.begin() as connection:
+        connection.execute(text(sql))
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        ("UPDATE entry SET body = replace(CAST(body AS TEXT), 'infer', 'embed') WHERE id = 3", "entry 2, row 3"),
+        ("DELETE FROM entry WHERE id = 3", "entry 2, row 4"),
+        ("DELETE FROM entry WHERE id = 306", "entry 305"),
+        ("UPDATE checkpoint SET last_entry = 3 WHERE size = 4", "checkpoint of size 4 in the database"),
+        (
+            "UPDATE checkpoint SET size = 5 WHERE size = 4",
+            "checkpoint of size 5 in the database: The checkpoint is not",
+        ),
+        ("UPDATE checkpoint SET root = zeroblob(32) WHERE size = 0", "row is not what its note says"),
+        ("UPDATE checkpoint SET note = replace(note, 'A', 'B') WHERE size = 4", "checkpoint of size 4 in the database"),
+        ("DELETE FROM checkpoint WHERE size = 306", "published checkpoint is not in the database"),
+        ("DELETE FROM checkpoint", "only published"),
+        ("UPDATE content SET decision = 'other' WHERE part = 'prompt'", "decision other, prompt: No entry commits"),
+        ("UPDATE content SET sealed = zeroblob(99) WHERE part = 'answer'", "answer: The answer of decision"),
+        ("UPDATE content SET key = zeroblob(60)", "prompt: The prompt of decision"),
+    ],
+)
+def test_what_the_database_hides_is_found(home: Home, harm: str, found: str) -> None:
+    sequenced(home, requests(4), requests(300))
+    with_content(home)
+    run(home, harm)
+    assert verify_log(home.objects, home.keys.vkey).ok
+    report = verify_all(home.database, home.objects, home.keys)
+    assert not report.ok
+    assert found in texts(report)
+
+
+def test_a_content_that_was_exchanged_is_found(home: Home) -> None:
+    one, vault = with_content(home)
+    decided = DecisionId(one.id)
+    key = vault.record_key(decided)
+    run(home, "DELETE FROM content")
+    keep(home, decided, "prompt", key.wrapped, vault.seal(key, decided, "prompt", b"Another prompt entire").sealed)
+    bare = decision()
+    sequenced(home, [bare])
+    other = vault.record_key(DecisionId(bare.id))
+    sealed = vault.seal(other, DecisionId(bare.id), "prompt", b"x")
+    keep(home, bare.id, "prompt", other.wrapped, sealed.sealed)
+    assert texts(verify_all(home.database, home.objects, home.keys)).splitlines() == [
+        f"content of decision {decided}, prompt: The content is not the one that its entry commits to.",
+        f"content of decision {bare.id}, prompt: Its entry commits to no content.",
+    ]
+
+
+def test_erased_content_leaves_a_log_that_verifies(home: Home) -> None:
+    with_content(home)
+    run(home, "DELETE FROM content")
+    report = verify_all(home.database, home.objects, home.keys)
+    assert report.ok
+    assert report.contents == 0
+
+
+def test_an_older_published_checkpoint_is_found(home: Home) -> None:
+    sequenced(home, requests(2))
+    old = home.objects.get("ledger/checkpoint")
+    assert old is not None
+    sequenced(home, requests(2))
+    home.objects.put("ledger/checkpoint", old)
+    assert verify_log(home.objects, home.keys.vkey).ok
+    assert "not the newest, of size 4" in texts(verify_all(home.database, home.objects, home.keys))
+
+
+def test_proofs_of_what_is_published(home: Home, tmp_path: Path) -> None:
+    assert prove(home.objects, 0) is None
+    entries = requests(300)
+    sequenced(home, entries)
+    bodies = outsider.verify_log(home.fetch, home.keys.vkey)
+    for index in (0, 256, 299):
+        proof = prove(home.objects, index)
+        assert proof is not None
+        assert outsider.verify_proof_file(proof.text, bodies[index], home.keys.vkey) == index
+    assert prove(home.objects, 300) is None
