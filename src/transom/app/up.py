@@ -23,6 +23,7 @@ from transom.storage.migrate import migrate
 
 _log = logging.getLogger("transom")
 _LOOK_SECONDS = 0.2
+_LOAD_SECONDS = 60.0
 
 
 class Screen(Protocol):
@@ -31,11 +32,14 @@ class Screen(Protocol):
     def pulling(self, phase: str, done: int, total: int) -> None:
         """Show how far the weights are."""
 
-    def serving(self, url: str, home: Home, first_key: Issued | None, engine: str) -> None:
+    def serving(self, url: str, home: Home, first_key: Issued | None) -> None:
         """Show that requests are answered, and where; the first key, this once."""
 
     def engine(self, state: str, error: str | None) -> None:
         """Show a change of the engine's state."""
+
+    def stopping(self) -> None:
+        """Show that everything is being stopped."""
 
 
 async def up(home: Home, screen: Screen, *, port: int | None, workers: int | None) -> None:
@@ -70,8 +74,18 @@ async def _up(stores: Stores, screen: Screen, port: int | None, workers: int | N
     follow = asyncio.create_task(_follow(engine, link, screen)) if engine is not None else None
     url = f"http://{_host(settings.server.host)}:{listener.getsockname()[1]}"
 
+    async def tell() -> None:
+        # The example that is shown asks the embedded model: shown any sooner, it would be refused.
+        if engine is not None:
+            screen.engine("starting", None)
+            with contextlib.suppress(StartError):
+                await engine.wait_ready(_LOAD_SECONDS)
+        screen.serving(url, home, first_key)
+
+    telling: set[asyncio.Task[None]] = set()
+
     async def started(_parts: Parts | None) -> None:
-        screen.serving(url, home, first_key, link.news.state)
+        telling.add(asyncio.create_task(tell()))
 
     try:
         if count == 1:
@@ -80,8 +94,9 @@ async def _up(stores: Stores, screen: Screen, port: int | None, workers: int | N
             await started(None)
             await Workers(str(home.path), listener, link, count).run()
     finally:
-        if follow is not None:
-            follow.cancel()
+        screen.stopping()
+        for task in (*telling, *([follow] if follow is not None else [])):
+            task.cancel()
         if engine is not None:
             await engine.stop()
 
@@ -93,7 +108,7 @@ async def _follow(engine: Engine, link: EngineLink, screen: Screen) -> None:
         news = EngineNews(
             engine.state, engine.base_url if ready else None, engine.api_key if ready else None, engine.last_error
         )
-        if news.state != link.news.state:
+        if news.state not in (link.news.state, "starting", "stopped"):
             screen.engine(news.state, news.error)
         link.tell(news)
         await asyncio.sleep(_LOOK_SECONDS)

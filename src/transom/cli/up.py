@@ -51,19 +51,21 @@ class _Screen:
     def __init__(self, pulling: Pulling) -> None:
         self.pulling = pulling
 
-    def serving(self, url: str, home: Home, first_key: Issued | None, engine: str) -> None:
+    def serving(self, url: str, home: Home, first_key: Issued | None) -> None:
         """Say that requests are answered, and where."""
         console.print(f"\n[bold]Transom answers at {url}[/]", soft_wrap=True)
         console.print(
             f"  pages      {url}/\n  settings   {home.settings}\n  policies   {home.policies}", soft_wrap=True
         )
-        if engine == "starting":
-            console.print("  engine     loading the embedded model …")
         if first_key is not None:
             console.print(_FIRST.format(key=first_key.key, url=url), markup=False, soft_wrap=True)
         console.print("Ctrl-C stops everything.", soft_wrap=True)
 
     def engine(self, state: str, error: str | None) -> None:
         """Say how the engine is."""
-        if state in ("ready", "failed", "restarting"):
-            console.print(f"  engine     {state}{': ' + error if error and state != 'ready' else ''}", markup=False)
+        said = {"starting": "loading the embedded model …", "ready": "the embedded model is ready"}.get(state, state)
+        console.print(f"  engine     {said}{': ' + error if error and state != 'ready' else ''}", markup=False)
+
+    def stopping(self) -> None:
+        """Say that the end has begun."""
+        console.print("Stopping.")
