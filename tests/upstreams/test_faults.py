@@ -19,7 +19,7 @@ from transom.upstreams.errors import (
 )
 from transom.upstreams.settings import Timeouts, UpstreamSettings
 
-FAST = Timeouts(connect=2.0, first_byte=0.15, between_chunks=0.15, whole=0.6)
+FAST = Timeouts(connect=2.0, first_byte=0.3, between_chunks=0.3, whole=1.0)
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 

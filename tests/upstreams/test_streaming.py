@@ -88,10 +88,10 @@ def test_an_upstream_waits_for_a_slow_reader_and_its_silence_is_not_counted(run:
         await peer.gone()
 
     async def work() -> None:
-        timeouts = Timeouts(first_byte=5, between_chunks=0.1, whole=9)
+        timeouts = Timeouts(first_byte=5, between_chunks=0.3, whole=9)
         async with against(script, timeouts=timeouts) as (_server, client):
             response = await client.send(b"POST", b"/chat", b"{}")
-            await asyncio.sleep(0.4)  # four times what `between_chunks` allows the upstream
+            await asyncio.sleep(1.0)  # three times what `between_chunks` allows the upstream
             before = sent
             assert before < 400 * 65536
             assert response.buffered < HIGH_WATER * 4
@@ -113,7 +113,7 @@ def test_a_reader_too_slow_for_the_whole_is_cut(run: Run) -> None:
             await peer.send(chunk(b"x" * 65536))
 
     async def work() -> None:
-        timeouts = Timeouts(first_byte=5, between_chunks=0.1, whole=0.4)
+        timeouts = Timeouts(first_byte=5, between_chunks=0.3, whole=0.8)
         async with against(script, timeouts=timeouts) as (server, client):
             response = await client.send(b"POST", b"/chat", b"{}")
             (connection,) = client._pool._all
@@ -138,14 +138,14 @@ def test_deadlines_shorten_and_lengthen_over_one_connection(run: Run) -> None:
         await peer.gone()
 
     async def work() -> None:
-        timeouts = Timeouts(first_byte=1, between_chunks=0.2, whole=5)
+        timeouts = Timeouts(first_byte=4, between_chunks=0.2, whole=8)
         async with against(script, timeouts=timeouts) as (server, client):
             await (await client.send(b"POST", b"/chat", b"{}")).read(10)
             began = time.monotonic()
             response = await client.send(b"POST", b"/chat", b"{}")
             with pytest.raises(UpstreamTimedOut, match="between_chunks"):
                 await response.next()
-            assert 0.45 < time.monotonic() - began < 0.95
+            assert 0.45 < time.monotonic() - began < 3.5
             assert server.accepted == 1
 
     run(work())
