@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from transom.decisions import store
 from transom.ledger.entry import OutcomeEntry, encode, new_id, timestamp
+from transom.ledger.store import release_lease
 from transom.storage.engine import Database
 
 _SILENCE_MS = 60_000
@@ -39,6 +40,8 @@ def bury(connection: Connection, name: str, settled: int) -> int:
     """Close an instance's open decisions and take it off the list, in one transaction. Idempotent."""
     if not store.bury(connection, name):
         return 0
+    # Else nobody could sequence the log until the dead one's lease runs out.
+    release_lease(connection, name)
     now = time.time_ns() // 1_000_000
     rows = [
         store.EntryRow(

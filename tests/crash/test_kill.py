@@ -1,0 +1,276 @@
+"""Promise 1: nothing is answered that is not recorded, whatever moment the server is killed at."""
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.faults import wire
+from tests.faults.door import Door, alive, children, models
+from tests.faults.scripted import Scripted
+from tests.faults.wire import Reply, chat, connected, read
+
+CLIENTS = 12
+LOAD_SECONDS = (0.05, 0.45)
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Scripted]:
+    with Scripted() as running:
+        yield running
+
+
+class Clients:
+    """Callers who ask without pause, plain and streamed, and remember every answer of which they saw the beginning."""
+
+    def __init__(self, door: Door) -> None:
+        self.door = door
+        self.seen: set[str] = set()
+        self.whole = 0
+        self.partial = 0
+        self.unanswered = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._ask_on(number)) for number in range(CLIENTS)]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for end in ended:
+            assert isinstance(end, asyncio.CancelledError), repr(end)
+
+    async def _ask_on(self, number: int) -> None:
+        while True:
+            try:
+                async with connected(self.door.port) as (reader, writer):
+                    await self._converse(number, reader, writer)
+            except OSError:
+                await asyncio.sleep(0.005)
+
+    async def _converse(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            stream = (number + self.whole) % 2 == 0
+            writer.write(
+                wire.request("POST", "/v1/chat/completions", key=self.door.key, body=chat("varied", stream=stream))
+            )
+            reply = Reply()
+            try:
+                await read(reader, reply)
+            finally:
+                self._remember(reply)
+            if not reply.whole:
+                return
+
+    def _remember(self, reply: Reply) -> None:
+        if reply.decision is not None:
+            self.seen.add(reply.decision)
+        if reply.whole:
+            # The line between "killed" and "refused" must be sharp: a living server answers everything here with 200.
+            assert reply.status == 200, reply.raw
+            assert reply.decision is not None
+            self.whole += 1
+        elif reply.raw:
+            self.partial += 1
+        else:
+            self.unanswered += 1
+
+
+class Crashes:
+    """What was found at each restart."""
+
+    def __init__(self) -> None:
+        self.restarts: list[float] = []
+        self.kills = 0
+
+
+async def crash_often(door: Door, kills: int) -> None:
+    """Kill the whole door, again and again, under load."""
+    found, clients = Crashes(), Clients(door)
+    await door.start()
+    for _ in range(kills):
+        clients.start()
+        await asyncio.sleep(random.uniform(*LOAD_SECONDS))
+        await door.crash()
+        found.kills += 1
+        await clients.stop()
+        check_dead(door, clients)
+        found.restarts.append(await door.start())
+        check_recovered(door, clients)
+    await finish(door, clients, found)
+
+
+def check_dead(door: Door, clients: Clients) -> None:
+    """Whatever a client saw the beginning of is on record, although the server is dead."""
+    missing = clients.seen - door.told().keys()
+    assert not missing, f"answered and not recorded: {sorted(missing)[:5]}"
+
+
+def check_recovered(door: Door, clients: Clients) -> None:
+    """After the restart all is closed: nobody asks, so nothing may be open."""
+    told = door.told()
+    assert clients.seen <= told.keys()
+    still_open = [id_ for id_, story in told.items() if story.outcome is None]
+    assert not still_open, still_open[:5]
+    door.verify()
+
+
+async def finish(door: Door, clients: Clients, found: Crashes) -> None:
+    """End politely; then the log holds everything, by our verifier and by an outsider's."""
+    tree = door.tree()
+    await door.sequenced()
+    assert door.stop() == 0, door.log
+    assert not any(alive(pid) for pid in tree)
+    assert not await door.answers()
+    told = door.told()
+    assert clients.seen <= told.keys()
+    assert clients.whole > 0
+    assert clients.partial + clients.unanswered > 0
+    report = door.verify()
+    assert report.waiting == 0
+    assert report.open == []
+    counted = door.outside()
+    assert counted["decision/1"] == counted["outcome/1"] == len(told)
+    statuses = Counter(story.outcome.status for story in told.values() if story.outcome)
+    assert statuses.keys() <= {"answered", "abandoned", "interrupted"}
+    assert statuses["interrupted"] > 0
+    slowest = max(found.restarts, default=0.0)
+    print(
+        f"kills {found.kills}, whole {clients.whole}, partial {clients.partial}, interrupted "
+        f"{statuses['interrupted']}, entries {sum(counted.values())}, restart mean "
+        f"{sum(found.restarts) / max(1, len(found.restarts)):.2f} s, slowest {slowest:.2f} s"
+    )
+
+
+def settings_of(upstream: Scripted) -> str:
+    return models(upstream.url, "varied", timeouts="{ connect = 5, first_byte = 10 }")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+def test_one_process_on_sqlite_survives_kill_9(tmp_path: Path, upstream: Scripted) -> None:
+    door = Door(tmp_path / "home", settings_of(upstream))
+    try:
+        asyncio.run(crash_often(door, 28))
+    finally:
+        door.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_one_process_on_postgresql_survives_kill_9(tmp_path: Path, upstream: Scripted, postgres_url: str) -> None:
+    door = Door(tmp_path / "home", settings_of(upstream), database=postgres_url)
+    try:
+        asyncio.run(crash_often(door, 8))
+    finally:
+        door.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_two_workers_survive_the_death_of_their_parent(tmp_path: Path, upstream: Scripted) -> None:
+    door = Door(tmp_path / "home", settings_of(upstream), workers=2)
+    try:
+        asyncio.run(crash_often(door, 6))
+    finally:
+        door.stop()
+
+
+async def kill_workers(door: Door, kills: int) -> None:
+    """Kill one of two workers, again and again; the other goes on, and what it has open stays its own."""
+    found, clients = Crashes(), Clients(door)
+    await door.start()
+    assert door.process is not None
+    for _ in range(kills):
+        workers = await until_workers(door.process.pid, 2)
+        clients.start()
+        await asyncio.sleep(random.uniform(*LOAD_SECONDS))
+        os.kill(random.choice(workers), signal.SIGKILL)
+        found.kills += 1
+        # The parent starts another after a second; the survivor or the newcomer closes what the dead one left open.
+        await until_workers(door.process.pid, 2, without=workers)
+        await clients.stop()
+    await closed_all(door)
+    assert clients.seen <= door.told().keys()
+    await finish(door, clients, found)
+
+
+async def until_workers(parent: int, count: int, *, without: list[int] | None = None) -> list[int]:
+    """Wait until there are so many workers, at least one of them new; give them."""
+    until = time.monotonic() + 10
+    while True:
+        found = [pid for pid in children(parent) if alive(pid)]
+        if len(found) == count and (without is None or set(found) != set(without)):
+            return found
+        assert time.monotonic() < until, found
+        await asyncio.sleep(0.02)
+
+
+async def closed_all(door: Door, seconds: float = 15.0) -> None:
+    """Wait until every decision has its outcome."""
+    until = time.monotonic() + seconds
+    while still_open := [id_ for id_, story in door.told().items() if story.outcome is None]:
+        assert time.monotonic() < until, still_open[:5]
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_worker_is_killed_and_the_other_goes_on(
+    tmp_path: Path, upstream: Scripted, kind: str, request: pytest.FixtureRequest
+) -> None:
+    database = request.getfixturevalue("postgres_url") if kind == "postgresql" else None
+    door = Door(tmp_path / "home", settings_of(upstream), workers=2, database=database)
+    try:
+        asyncio.run(kill_workers(door, 5 if kind == "sqlite" else 3))
+    finally:
+        door.stop()
+
+
+async def outlive(door: Door, upstream: Scripted) -> None:
+    await door.start()
+    assert door.process is not None
+    workers = await until_workers(door.process.pid, 2)
+    data = wire.request("POST", "/v1/chat/completions", key=door.key, body=chat("held"))
+    asking = [asyncio.create_task(wire.ask(door.port, data, seconds=30)) for _ in range(24)]
+    while upstream.asked["held"] < len(asking):
+        await asyncio.sleep(0.01)
+    while len(door.told()) < len(asking):
+        await asyncio.sleep(0.01)
+    os.kill(workers[0], signal.SIGKILL)
+    # The dead one's are closed while the survivor's are under way: they must stay open.
+    until = time.monotonic() + 15
+    while not (closed := [id_ for id_, story in door.told().items() if story.outcome is not None]):
+        assert time.monotonic() < until, "nobody closed what the dead worker left"
+        await asyncio.sleep(0.05)
+    upstream.gate.set()
+    replies = await asyncio.gather(*asking)
+    survived = [reply for reply in replies if reply.raw]
+    assert survived, "all requests were on one worker: the test shows nothing"
+    assert len(survived) + len(closed) == len(asking)
+    for reply in survived:
+        assert reply.status == 200
+        story = await door.outcome(reply)
+        assert story.outcome is not None
+        assert story.outcome.status == "answered"
+    assert door.stop() == 0
+    door.verify()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_what_a_living_worker_has_open_is_not_closed_by_another(tmp_path: Path, upstream: Scripted) -> None:
+    upstream.gate.clear()
+    door = Door(tmp_path / "home", models(upstream.url, "held", timeouts="{ first_byte = 40 }"), workers=2)
+    try:
+        asyncio.run(outlive(door, upstream))
+    finally:
+        upstream.gate.set()
+        door.stop()
