@@ -47,6 +47,12 @@ def test_a_wide_folder_is_refused(tmp_path: Path) -> None:
         load_or_create(tmp_path / "keys")
 
 
+def test_derived_keys_are_of_their_purpose(tmp_path: Path) -> None:
+    keys, others = load_or_create(tmp_path / "a"), load_or_create(tmp_path / "b")
+    assert keys.derive(b"sessions") == load_or_create(tmp_path / "a").derive(b"sessions")
+    assert len({keys.derive(b"sessions"), keys.derive(b"other"), others.derive(b"sessions"), keys.master_key}) == 4
+
+
 def test_another_origin_is_refused(tmp_path: Path) -> None:
     load_or_create(tmp_path / "keys", "ledger.example/one")
     with pytest.raises(LedgerError, match=r"'ledger\.example/one', but the settings name it 'ledger\.example/two'"):

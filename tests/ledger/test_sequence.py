@@ -1,11 +1,12 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import Connection, insert, text
 from tests.ledger import outsider
 from tests.ledger.faults import Fault, FaultyDatabase, FaultyObjects
 from tests.ledger.making import Home, requests
@@ -334,6 +335,46 @@ def test_a_stale_holder_with_altered_rows_overwrites_nothing(home: Home) -> None
     assert home.objects.get("ledger/tile/entries/000.p/10") == tile
 
 
+def test_two_that_begin_the_same_log_begin_it_once(any_home: Home) -> None:
+    home = any_home
+    two = ahead(home, "two")
+
+    class Pausing(FaultyDatabase):
+        begun = 0
+
+        @override
+        @contextmanager
+        def begin(self, *, write: bool = True) -> Iterator[Connection]:
+            self.begun += write
+            if write and self.begun == 2:  # the lease is taken, the first checkpoint is about to be written
+                assert two.recover()
+            with super().begin(write=write) as connection:
+                yield connection
+
+    database = Pausing.over(home, Fault(-1, done=False))
+    one = Sequencer(database, home.objects, home.keys, instance="one")
+    with pytest.raises(StorageError, match="has just begun this ledger"):
+        one.recover()
+    database._threads.shutdown()
+    home.write(requests(2))
+    assert two.run_once() == 2
+    assert_sound(home)
+
+
+def test_a_store_that_does_not_keep_what_it_is_given_is_noticed(home: Home) -> None:
+    class Forgetful(FaultyObjects):
+        @override
+        def put(self, path: str, data: bytes) -> None:
+            pass
+
+    home.write(requests(5))
+    home.sequencer().run_once()
+    home.objects.delete(["ledger/tile/0/000.p/5"])
+    objects = Forgetful.over(home, Fault(-1, done=False))
+    with pytest.raises(LedgerError, match="still differ"):
+        Sequencer(home.database, objects, home.keys, instance="one").recover()
+
+
 def test_two_that_compete_write_one_log(any_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     home = any_home
     monkeypatch.setattr(sequence, "LEASE_MS", 20)
@@ -438,3 +479,21 @@ def test_the_thread_says_what_fails_and_goes_on(home: Home, caplog: pytest.LogCa
         thread.stop()
     assert "the disk is full" in caplog.text
     assert "a mistake of ours" in caplog.text
+
+
+def test_the_thread_stops_whatever_fails(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Sequencer):
+        @override
+        def release(self) -> None:
+            raise StorageError("the database is gone")
+
+    thread = SequencerThread(Failing(home.database, home.objects, home.keys, instance="one"))
+    thread.start()
+    thread.stop()
+    assert "runs out in seconds. the database is gone" in caplog.text
+    with home.database.begin() as connection:
+        connection.execute(text("DROP TABLE entry"))
+    thread = SequencerThread(home.sequencer())
+    thread.start()
+    thread.stop()
+    assert "could not be sequenced" in caplog.text

@@ -272,6 +272,11 @@ def test_a_path_reads_back_and_is_served(level: int | None, index: int, width: i
     assert tile.path == f"ledger/{outsider.tile_name(name, index, width)}"
 
 
+def test_a_log_that_fills_its_tiles_has_no_partial_ones_below() -> None:
+    assert list(tiles_of(256)) == [Tile(None, 0), Tile(0, 0), Tile(1, 0, 1)]
+    assert list(tiles_of(0)) == []
+
+
 def test_paths_of_the_specification() -> None:
     assert Tile(0, 1_234_067).path == "ledger/tile/0/x001/x234/067"
     assert Tile(None, 0, 3).path == "ledger/tile/entries/000.p/3"

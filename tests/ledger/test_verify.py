@@ -9,6 +9,7 @@ from tests.ledger import outsider
 from tests.ledger.making import NOW, Home, decision, outcome, requests
 
 from transom.errors import LedgerError
+from transom.ledger.checkpoint import Checkpoint
 from transom.ledger.entry import AnswerPart, CommitmentPart, DecisionEntry, Entry, ErasureEntry, new_id, timestamp
 from transom.ledger.proof import prove
 from transom.ledger.seal import Part, Vault
@@ -93,6 +94,21 @@ def test_another_key_accepts_nothing(published: tuple[dict[str, bytes], str], ho
     assert "not signed by" in texts(verify_log(in_memory(objects), home.keys.vkey))
     with pytest.raises(LedgerError, match="verifier key"):
         verify_log(in_memory(objects), "nonsense")
+
+
+def test_a_checkpoint_under_another_name_is_refused(home: Home) -> None:
+    sequenced(home, requests(2))
+    root = outsider.mth([outsider.leaf_hash(body) for body in outsider.verify_log(home.fetch, home.keys.vkey)])
+    renamed = home.keys.signer.sign(Checkpoint("other.example/log", 2, root).text)
+    home.objects.put("ledger/checkpoint", renamed.encode())
+    assert "of the log 'other.example/log'" in texts(verify_log(home.objects, home.keys.vkey))
+
+
+@pytest.mark.parametrize("size", [255, 256, 257, 512])
+def test_logs_that_end_with_a_full_bundle(home: Home, size: int) -> None:
+    sequenced(home, requests(size))
+    assert verify_all(home.database, home.objects, home.keys).ok
+    assert len(outsider.verify_log(home.fetch, home.keys.vkey)) == size
 
 
 def test_a_log_that_was_never_begun_says_so(home: Home) -> None:
@@ -192,6 +208,7 @@ def run(home: Home, sql: str) -> None:
     ("harm", "found"),
     [
         ("UPDATE entry SET body = replace(CAST(body AS TEXT), 'infer', 'embed') WHERE id = 3", "entry 2, row 3"),
+        ("UPDATE entry SET body = 'é' WHERE id = 3", "entry 2, row 3"),
         ("DELETE FROM entry WHERE id = 3", "entry 2, row 4"),
         ("DELETE FROM entry WHERE id = 306", "entry 305"),
         ("UPDATE checkpoint SET last_entry = 3 WHERE size = 4", "checkpoint of size 4 in the database"),

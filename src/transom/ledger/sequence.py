@@ -158,11 +158,8 @@ class Sequencer:
             self._last = None
             self._renew_at = self._lapses_at = 0.0
             return None
-        # 4. Unless the lease is running out: then the next run, or its next holder, does it.
-        if time.monotonic() < self._lapses_at - _RENEW_SECONDS:
-            self._publish(new)
-        else:
-            self._published_at = 0.0
+        # 4. If the next holder was faster, its newer note stays.
+        self._publish(new)
         # 5. Readers of older checkpoints fall back from a partial tile to the full one.
         for tile in partials_of(last.size):
             if tile.full.needs <= new.size:
