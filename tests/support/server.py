@@ -1,0 +1,283 @@
+"""A running door: `transom up` in a process of its own on a home of the test's, on a free port.
+
+Whatever a test does, `stop` at its end leaves no process behind; `log` and `output` hold what the process said.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from sqlalchemy import text
+
+from transom.app.build import Stores, open_stores
+from transom.app.home import Home, find_home, prepare
+from transom.callers.issue import Issued
+from transom.decisions import explain as stories
+from transom.decisions.explain import Story
+from transom.decisions.governance import TERMINAL, issue_key, revoke_key
+from transom.errors import NotFound
+from transom.ledger.entry import Entry, decode
+from transom.storage.migrate import migrate
+
+ROOT = Path(__file__).parents[2]
+TRANSOM = (sys.executable, "-P", "-c", "from transom.cli.main import main; main()")
+NO_ENGINE = "[engine]\nenabled = false\n"
+_URL = re.compile(r"Transom answers at (http://\S+)")
+
+
+class Answer(NamedTuple):
+    """A plain HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def decision(self) -> str:
+        return self.headers["transom-decision"]
+
+
+class Server:
+    """A home, and the door that serves it once `start` is called. `environment` is added to this process's own."""
+
+    def __init__(
+        self,
+        home: Path,
+        settings: str,
+        *,
+        workers: int = 1,
+        environment: Mapping[str, str] | None = None,
+        policies: str | None = None,
+    ) -> None:
+        self.home: Home = find_home(str(home))
+        self.workers = workers
+        self.environment = dict(environment or {})
+        self.process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        home.mkdir(parents=True, exist_ok=True)
+        self.home.settings.write_text(settings)
+        prepare(self.home)
+        if policies is not None:
+            self.write_policies(policies)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # The process.
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> str:
+        """What it has said on standard output, over all its starts."""
+        return self._said("output")
+
+    @property
+    def log(self) -> str:
+        """What it has logged on standard error, over all its starts."""
+        return self._said("log")
+
+    def start(self, seconds: float = 30.0) -> Self:
+        """Start it (again), on the port it had, and wait until it is ready."""
+        begin = len(self.output)
+        with (self.home.path / "output").open("ab") as output, (self.home.path / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*TRANSOM, "up", "--port", str(self.port), "--workers", str(self.workers)],
+                env=self._environment(),
+                stdout=output,
+                stderr=log,
+                start_new_session=True,
+            )
+        until = time.monotonic() + seconds
+        while True:
+            found = _URL.search(self.output, begin)
+            if found is not None:
+                self.port = int(found[1].rpartition(":")[2])
+                with contextlib.suppress(OSError):
+                    if self.get("/readyz").status == 200:
+                        return self
+            if self.process.poll() is not None or time.monotonic() > until:
+                self.kill()
+                raise AssertionError(f"it is not ready:\n{self.output}\n{self.log}")
+            time.sleep(0.02)
+
+    def stop(self, seconds: float = 30.0) -> int:
+        """End it politely, if it runs. Give its exit status."""
+        process = self.process
+        if process is None:
+            return 0
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it did not end:\n{self.log}") from None
+        finally:
+            # Shown by pytest where the test fails.
+            print(f"--- log of {self.home.path}\n{self.log[-20_000:]}")
+
+    def kill(self) -> None:
+        """Kill -9. Workers end by themselves when their parent is gone; this waits until they have."""
+        process = self.process
+        if process is None or process.poll() is not None:
+            return
+        children = _children(process.pid)
+        process.kill()
+        process.wait(10)
+        until = time.monotonic() + 10
+        while any(_alive(pid) for pid in children):
+            if time.monotonic() > until:
+                for pid in children:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                raise AssertionError(f"workers outlived their parent:\n{self.log}")
+            time.sleep(0.01)
+
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+        """Run a command of `transom` on this home."""
+        return subprocess.run(
+            [*TRANSOM, *arguments],
+            env=self._environment() | dict(environment or {}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        paths = filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH")))
+        return (
+            os.environ
+            | {"TRANSOM_HOME": str(self.home.path), "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200"}
+            | self.environment
+        )
+
+    def _said(self, file: str) -> str:
+        path = self.home.path / file
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    # Its files.
+
+    def write_policies(self, text: str) -> None:
+        """Put this in place of every policy."""
+        for file in self.home.policies.glob("*.cedar"):
+            if file.name != "starter.cedar":
+                file.unlink()
+        (self.home.policies / "starter.cedar").write_text(text)
+
+    def holding(self, *needles: bytes) -> list[str]:
+        """Name the files of the home that hold any of these bytes."""
+        return [
+            str(path.relative_to(self.home.path))
+            for path in self.home.path.rglob("*")
+            if path.is_file() and any(needle in path.read_bytes() for needle in needles)
+        ]
+
+    # Asking it.
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = 20.0,
+    ) -> Answer:
+        """Ask on a connection of its own. `body`: bytes as they are, anything else as JSON."""
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        sent = {"content-type": "application/json"} if data is not None else {}
+        if key is not None:
+            sent["authorization"] = f"Bearer {key}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
+        try:
+            connection.request(method, path, data, sent | dict(headers or {}))
+            answer = connection.getresponse()
+            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, key: str | None = None) -> Answer:
+        return self.ask("GET", path, key=key)
+
+    def chat(self, model: str, key: str | None, content: str = "Is it true?", **fields: object) -> Answer:
+        body = {"model": model, "messages": [{"role": "user", "content": content}]} | fields
+        return self.ask("POST", "/v1/chat/completions", key=key, body=body)
+
+    # Its stores: what commands on the terminal do, without the start of a process each.
+
+    @contextlib.contextmanager
+    def stores(self) -> Iterator[Stores]:
+        """Open what lives in the home, as commands on the terminal do."""
+        for name, value in self.environment.items():
+            os.environ.setdefault(name, value)
+        opened = open_stores(self.home)
+        try:
+            migrate(opened.database)
+            yield opened
+        finally:
+            opened.close()
+
+    def issue(self, name: str, *groups: str, expires: int | None = None) -> Issued:
+        """Issue a key as `transom keys create` does."""
+        with self.stores() as opened, opened.database.begin() as connection:
+            return issue_key(connection, opened.keys, name, groups, by=TERMINAL, expires=expires)
+
+    def revoke(self, id_: str) -> None:
+        """Revoke a key as `transom keys revoke` does."""
+        with self.stores() as opened, opened.database.begin() as connection:
+            revoke_key(connection, opened.keys, id_, by=TERMINAL)
+
+    def story(self, decision: str, *, content: bool = False, seconds: float = 5.0) -> Story:
+        """Read a decision's story as `transom explain` does, once its outcome is on record."""
+        until = time.monotonic() + seconds
+        while True:
+            with self.stores() as opened, opened.database.begin(write=False) as connection:
+                vault = opened.vault if content else None
+                with contextlib.suppress(NotFound):
+                    story = stories.explain(connection, opened.objects, opened.keys, decision, vault=vault)
+                    if story.outcome is not None:
+                        return story
+            assert time.monotonic() < until, f"decision {decision} has no outcome"
+            time.sleep(0.02)
+
+    def entries(self, kind: str | None = None) -> list[Entry]:
+        """Give every durable entry, in order; of one type (`policy/1`) where it is given."""
+        with self.stores() as opened, opened.database.begin(write=False) as connection:
+            rows = connection.execute(text("SELECT type, body FROM entry ORDER BY id"))
+            return [decode(bytes(row.body)) for row in rows if kind in (None, row.type)]
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def _alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
