@@ -41,7 +41,7 @@ class EngineLink:
         """Give a door its way to the engine, now and whenever it changes, and its probe."""
 
         def hear(news: EngineNews) -> None:
-            door.telemetry.engine_up.set(news.state == "ready")
+            door.telemetry.engine_up = news.state == "ready"
             if news.base_url is None or news.api_key is None:
                 return
             known = door.running.upstreams.get(EMBEDDED)

@@ -42,12 +42,12 @@ class Reloader:
             running = await asyncio.to_thread(lambda: read_running(home, read_settings(home), before))
         except (ConfigError, OSError) as error:
             door.reload_problem = str(error)
-            door.telemetry.reloads.labels("refused").inc()
+            door.telemetry.reloaded("refused")
             _log.error("the files are not taken up, what ran before stays: %s", error)
             raise error if isinstance(error, ConfigError) else ConfigError(f"{error}") from error
         door.reload_problem = None
         door.running = running
-        door.telemetry.reloads.labels("taken up").inc()
+        door.telemetry.reloaded("taken up")
         for name, upstream in before.upstreams.items():
             if running.upstreams.get(name) is not upstream:
                 upstream.retire()

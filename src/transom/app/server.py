@@ -18,14 +18,48 @@ _SWEEP_SECONDS = 0.5
 _IDLE_SECONDS = 75
 
 
+class Together:
+    """A transport that sends an answer's head together with what follows it: one system call instead of two."""
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, after a head that waits; an answer's head (`HTTP/1.1 200 …`) waits for what follows."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
+            self._head = data
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that nothing follows."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Send what waits, and close."""
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection is on its end."""
+        return self._transport.is_closing()
+
+
 class Connection(HttpToolsProtocol):
-    """A connection that remembers since when it owes a request's head.
+    """A connection that remembers since when it owes a request's head, and sends an answer in one piece.
 
     uvicorn limits the time between requests, not the time a request's head may take: a client that sends a byte now
     and then would hold a connection for ever.
     """
 
     owes_head_since: float | None = None
+    _together: Together
 
     @override
     def connection_made(self, transport: Any) -> None:
@@ -44,6 +78,15 @@ class Connection(HttpToolsProtocol):
         """Stop the clock."""
         self.owes_head_since = None
         super().on_headers_complete()
+        if self.cycle is not None:
+            # The task of the cycle has not run yet.
+            self.cycle.transport = self._together = Together(self.transport)  # type: ignore[assignment]
+
+    @override
+    def on_response_complete(self) -> None:
+        """Leave no head behind where nothing followed it (HEAD)."""
+        self._together.flush()
+        super().on_response_complete()
 
 
 class Server(uvicorn.Server):

@@ -1,6 +1,5 @@
 """Open a decision, close it: facts in, durable entries out."""
 
-import asyncio
 import time
 from typing import Protocol
 
@@ -115,7 +114,7 @@ class Decisions:
         write = self._opening(record)
         write.opens = record.id
         write.caller = record.caller.id
-        write.done = asyncio.get_running_loop().create_future()
+        write.done = self._writer.future()
         self._writer.submit(write)
         record.opening = write
 
@@ -146,13 +145,13 @@ class Decisions:
     async def refuse(self, record: Record, outcome: Outcome) -> None:
         """Record a decision that was never opened together with its end, durable on return. Raises `NotDurable`."""
         write = self._closing(record, outcome)
-        write.done = asyncio.get_running_loop().create_future()
+        write.done = self._writer.future()
         self._writer.submit(write)
         await write.done
 
     async def note(self, entry: Entry) -> None:
         """Make an entry durable that belongs to no decision: policy, settings, counts. Raises `NotDurable`."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done = self._writer.future()
         row = EntryRow(None, msgspec.to_builtins(entry)["type"], self._instance, encode(entry))
         self._writer.submit(Write([row], [], done=done))
         await done

@@ -121,6 +121,11 @@ class GroupCommit:
         """Tell the newest row's id: decisions opened from now on stand in later rows."""
         self._floor = last_entry
 
+    def future(self) -> "asyncio.Future[None]":
+        """Make a future of the loop that this runs on, without asking which one that is."""
+        assert self._loop is not None
+        return self._loop.create_future()
+
     def submit(self, write: Write) -> None:
         """Put a write in line. Raises `NotDurable` where the line is full; nothing is written then.
 

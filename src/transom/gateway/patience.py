@@ -16,6 +16,10 @@ class Patience:
         self._waits: dict[object, tuple[float, Callable[[], None]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    def current_task(self) -> "asyncio.Task[object] | None":
+        """Return the running task. To ask asyncio for the loop each time costs a system call."""
+        return asyncio.current_task(self._loop)
+
     def expect(self, who: object, seconds: float, too_long: Callable[[], None]) -> None:
         """Call `too_long` unless `who` is forgotten within `seconds`. A newer expectation replaces an older one."""
         loop = self._loop

@@ -77,7 +77,7 @@ class Request:
             raise _too_large(limit)
         if self._headers.get(b"content-encoding", b"identity") != b"identity":
             raise InvalidRequest("The body is compressed. Send it as it is, without Content-Encoding.")
-        self._task = asyncio.current_task()
+        self._task = self._patience.current_task()
         self._patience.expect(self, seconds, self._body_is_late)
         try:
             return await self._read(limit)
@@ -129,7 +129,7 @@ class Request:
 
     def watch(self) -> None:
         """Cancel the current task when the client goes away. Only a wait that lasts is worth a task that looks."""
-        self._task = asyncio.current_task()
+        self._task = self._patience.current_task()
         self._patience.expect(self, _WATCH_AFTER, self._start_watching)
 
     def unwatch(self) -> None:

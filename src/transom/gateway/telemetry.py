@@ -1,122 +1,159 @@
-"""Counters and times for Prometheus. Labels are of bounded number: what is declared, never what a client wrote."""
+"""Counters and times for Prometheus. Labels are of bounded number: what is declared, never what a client wrote.
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+Counting is plain integers, since it happens several times a request; Prometheus' own types are made when asked for.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
 from transom.decisions.record import Outcome, Record
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-_WAIT_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.5, 5)
-_COMMIT_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_WAIT_SECONDS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.05, 0.5, 5.0)
+_COMMIT_SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Times:
+    """A histogram of durations in seconds."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return Prometheus' cumulative buckets."""
+        total, found = 0, []
+        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
+            total += count
+            found.append(("+Inf" if bound == float("inf") else repr(bound), float(total)))
+        return found
 
 
 class Telemetry:
     """One process's metrics."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._decisions = Counter(
-            "transom_decisions", "Decisions closed.", ("action", "model", "status"), registry=self.registry
-        )
-        self._seconds = Histogram(
-            "transom_decision_seconds",
-            "From a request's arrival to its decision's end.",
-            ("action",),
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self._tokens = Counter(
-            "transom_tokens",
-            "Tokens that upstreams counted, in disjoint classes.",
-            ("model", "class"),
-            registry=self.registry,
-        )
-        self._uncounted = Counter(
-            "transom_answers_uncounted",
-            "Answers for which the upstream counted no tokens.",
-            ("model",),
-            registry=self.registry,
-        )
-        self._attempts = Counter(
-            "transom_upstream_attempts", "Tries at an upstream.", ("upstream", "result"), registry=self.registry
-        )
-        self._unidentified = Counter(
-            "transom_unidentified",
-            "Requests whose caller could not be identified.",
-            ("reason",),
-            registry=self.registry,
-        )
-        self._durable = Histogram(
-            "transom_durable_seconds",
-            "One group commit: begin, write, fsync.",
-            buckets=_COMMIT_SECONDS,
-            registry=self.registry,
-        )
-        self._wait = Histogram(
-            "transom_durable_wait_seconds",
-            "What of a decision's durable write was not over when its upstream had answered.",
-            buckets=_WAIT_SECONDS,
-            registry=self.registry,
-        )
-        self._writes = Counter("transom_durable_writes", "Writes made durable.", registry=self.registry)
-        self.reloads = Counter("transom_reloads", "Reloads of declared files.", ("result",), registry=self.registry)
-        self.ledger_size = Gauge("transom_ledger_size", "Leaves under the newest checkpoint.", registry=self.registry)
-        self.engine_up = Gauge("transom_engine_up", "1 while the embedded engine is ready.", registry=self.registry)
-        self._ends: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
-        self._tries: dict[tuple[str, str], Counter] = {}
-        self._token_classes: dict[str, tuple[Counter, Counter, Counter, Counter]] = {}
+        self._decisions: Counter[tuple[str, str, str]] = Counter()
+        self._seconds: dict[str, Times] = {}
+        self._tokens: Counter[tuple[str, str]] = Counter()
+        self._uncounted: Counter[str] = Counter()
+        self._attempts: Counter[tuple[str, str]] = Counter()
+        self._unidentified: Counter[str] = Counter()
+        self._reloads: Counter[str] = Counter()
+        self._durable = Times(_COMMIT_SECONDS)
+        self._wait = Times(_WAIT_SECONDS)
+        self._writes = 0
+        self.engine_up = False
+        """Whether the embedded engine is ready."""
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
 
     def closed(self, record: Record, outcome: Outcome, seconds: float) -> None:
         """Count one decision's end."""
         model = record.version.name if record.version is not None else ""
-        ends = self._ends.get((record.action, model, outcome.status))
-        if ends is None:
-            ends = (self._decisions.labels(record.action, model, outcome.status), self._seconds.labels(record.action))
-            self._ends[record.action, model, outcome.status] = ends
-        ends[0].inc()
-        ends[1].observe(seconds)
+        self._decisions[record.action, model, outcome.status] += 1
+        times = self._seconds.get(record.action)
+        if times is None:
+            times = self._seconds[record.action] = Times(_SECONDS)
+        times.observe(seconds)
         if record.durable_wait is not None:
             self._wait.observe(record.durable_wait)
         for attempt in outcome.attempts:
-            tries = self._tries.get((attempt.upstream, attempt.result))
-            if tries is None:
-                tries = self._attempts.labels(attempt.upstream, attempt.result)
-                self._tries[attempt.upstream, attempt.result] = tries
-            tries.inc()
-        if outcome.usage is not None:
-            self._count_tokens(model, outcome)
-        elif outcome.status == "answered" and record.version is not None:
-            self._uncounted.labels(model).inc()
-
-    def _count_tokens(self, model: str, outcome: Outcome) -> None:
+            self._attempts[attempt.upstream, attempt.result] += 1
         usage = outcome.usage
-        assert usage is not None
-        classes = self._token_classes.get(model)
-        if classes is None:
-            labels = self._tokens.labels
-            classes = (
-                labels(model, "input"),
-                labels(model, "cached_input"),
-                labels(model, "output"),
-                labels(model, "reasoning"),
-            )
-            self._token_classes[model] = classes
-        for counter, tokens in zip(
-            classes, (usage.input, usage.cached_input, usage.output, usage.reasoning), strict=True
-        ):
-            if tokens:
-                counter.inc(tokens)
+        if usage is not None:
+            self._tokens[model, "input"] += usage.input or 0
+            self._tokens[model, "cached_input"] += usage.cached_input or 0
+            self._tokens[model, "output"] += usage.output or 0
+            self._tokens[model, "reasoning"] += usage.reasoning or 0
+        elif outcome.status == "answered" and model:
+            self._uncounted[model] += 1
 
     def unidentified(self, reason: str) -> None:
         """Count a request of nobody known."""
-        self._unidentified.labels(reason).inc()
+        self._unidentified[reason] += 1
 
     def committed(self, seconds: float, writes: int) -> None:
         """Observe one group commit."""
         self._durable.observe(seconds)
-        self._writes.inc(writes)
+        self._writes += writes
+
+    def reloaded(self, result: str) -> None:
+        """Count a reload of the declared files: `taken up` or `refused`."""
+        self._reloads[result] += 1
 
     def expose(self) -> bytes:
         """Return everything in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every metric to Prometheus' own library."""
+        yield _counter("transom_decisions", "Decisions closed.", ("action", "model", "status"), self._decisions.items())
+        seconds = HistogramMetricFamily(
+            "transom_decision_seconds", "From a request's arrival to its decision's end.", labels=("action",)
+        )
+        for action, times in self._seconds.items():
+            seconds.add_metric((action,), times.buckets(), times.sum)
+        yield seconds
+        yield _counter(
+            "transom_tokens",
+            "Tokens that upstreams counted, in disjoint classes.",
+            ("model", "class"),
+            self._tokens.items(),
+        )
+        yield _counter(
+            "transom_answers_uncounted",
+            "Answers for which the upstream counted no tokens.",
+            ("model",),
+            (((model,), count) for model, count in self._uncounted.items()),
+        )
+        yield _counter(
+            "transom_upstream_attempts", "Tries at an upstream.", ("upstream", "result"), self._attempts.items()
+        )
+        yield _counter(
+            "transom_unidentified",
+            "Requests whose caller could not be identified.",
+            ("reason",),
+            (((reason,), count) for reason, count in self._unidentified.items()),
+        )
+        yield _counter(
+            "transom_reloads",
+            "Reloads of the declared files.",
+            ("result",),
+            (((result,), count) for result, count in self._reloads.items()),
+        )
+        yield _histogram("transom_durable_seconds", "One group commit: begin, write, fsync.", self._durable)
+        yield _histogram(
+            "transom_durable_wait_seconds",
+            "What of a decision's durable write was not over when its upstream had answered.",
+            self._wait,
+        )
+        yield _counter("transom_durable_writes", "Writes made durable.", (), [((), self._writes)])
+        yield GaugeMetricFamily(
+            "transom_engine_up", "1 while the embedded engine is ready.", value=float(self.engine_up)
+        )
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...], counts: Iterable[tuple[tuple[str, ...], int]]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, count in counts:
+        family.add_metric(values, count)
+    return family
+
+
+def _histogram(name: str, text: str, times: Times) -> Metric:
+    family = HistogramMetricFamily(name, text)
+    family.add_metric((), times.buckets(), times.sum)
+    return family

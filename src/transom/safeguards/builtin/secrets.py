@@ -5,7 +5,7 @@ expression runs only where its literal stands.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from transom.values import Finding
@@ -21,19 +21,22 @@ def _kind(name: str, literal: str, rest: str) -> _Kind:
     return _Kind(name, literal, re.compile(re.escape(literal) + rest))
 
 
-_KINDS = (
-    _kind("an OpenAI or Anthropic key", "sk-", r"(?:proj-|ant-|svcacct-)?[A-Za-z0-9_\-]{32,}"),
-    *(_kind("a GitHub token", f"gh{letter}_", r"[A-Za-z0-9]{36,}") for letter in "pousr"),
-    _kind("a GitHub token", "github_pat_", r"[A-Za-z0-9_]{36,}"),
-    _kind("a GitLab token", "glpat-", r"[A-Za-z0-9_\-]{20,}"),
-    _kind("a Hugging Face token", "hf_", r"[A-Za-z0-9]{30,}"),
-    _kind("an AWS access key", "AKIA", r"[A-Z2-7]{16}(?![A-Za-z0-9])"),
-    _kind("a Google API key", "AIza", r"[A-Za-z0-9_\-]{35}"),
-    *(_kind("a Slack token", f"xox{letter}-", r"[A-Za-z0-9\-]{20,}") for letter in "abeoprs"),
-    *(_kind("a Stripe key", f"{letter}k_live_", r"[A-Za-z0-9]{20,}") for letter in "rs"),
-    _kind("a Transom key", "tr_", r"[A-Za-z0-9_\-]{40,}"),
-    _kind("a private key", "-----BEGIN ", r"(?:[A-Z]+ )*PRIVATE KEY-----"),
-)
+_KINDS: Mapping[str, tuple[_Kind, ...]] = {
+    "sk-": (_kind("an OpenAI or Anthropic key", "sk-", r"(?:proj-|ant-|svcacct-)?[A-Za-z0-9_\-]{32,}"),),
+    "glpat-": (_kind("a GitLab token", "glpat-", r"[A-Za-z0-9_\-]{20,}"),),
+    "AKIA": (_kind("an AWS access key", "AKIA", r"[A-Z2-7]{16}(?![A-Za-z0-9])"),),
+    "AIza": (_kind("a Google API key", "AIza", r"[A-Za-z0-9_\-]{35}"),),
+    "-----BEGIN ": (_kind("a private key", "-----BEGIN ", r"(?:[A-Z]+ )*PRIVATE KEY-----"),),
+    "xox": tuple(_kind("a Slack token", f"xox{letter}-", r"[A-Za-z0-9\-]{20,}") for letter in "abeoprs"),
+    "_": (
+        *(_kind("a GitHub token", f"gh{letter}_", r"[A-Za-z0-9]{36,}") for letter in "pousr"),
+        _kind("a GitHub token", "github_pat_", r"[A-Za-z0-9_]{36,}"),
+        _kind("a Hugging Face token", "hf_", r"[A-Za-z0-9]{30,}"),
+        *(_kind("a Stripe key", f"{letter}k_live_", r"[A-Za-z0-9]{20,}") for letter in "rs"),
+        _kind("a Transom key", "tr_", r"[A-Za-z0-9_\-]{40,}"),
+    ),
+}
+"""By what their literals have in common: a text without it holds none of them, and most texts hold none at all."""
 
 
 class Secrets:
@@ -45,11 +48,14 @@ class Secrets:
     def find(self, texts: tuple[str, ...]) -> tuple[Finding, ...]:
         """Return every credential in `texts`, text by text."""
         return tuple(
-            Finding(self.name, kind.name, index, start, end)
-            for index, text in enumerate(texts)
-            for kind in _KINDS
-            if kind.literal in text
-            for start, end in _spans(kind, text)
+            [
+                Finding(self.name, kind.name, index, start, end)
+                for index, text in enumerate(texts)
+                for stem, kinds in _KINDS.items()
+                if stem in text
+                for kind in kinds
+                for start, end in _spans(kind, text)
+            ]
         )
 
 
