@@ -94,6 +94,7 @@ def serve(order: Order) -> Any:  # noqa: ANN401 - an optional package, without t
     wish.n_parallel = order.parallel
     wish.n_ctx = order.context * order.parallel  # the library divides it among the parallel requests
     wish.cache_ram_mib = 0  # its default keeps up to 8 GiB of other prompts' state
+    wish.cache_idle_slots = False  # needs that store
     wish.offline = True
     wish.ui = False
     wish.endpoint_slots = False  # it would show one caller's prompt to another
