@@ -1,0 +1,148 @@
+"""The admin API: the same functions as the pages, in JSON."""
+
+from typing import Annotated
+
+import msgspec
+from starlette.responses import Response
+
+from transom.callers.issue import KeyInfo
+from transom.console import authority, listing, pages, state
+from transom.console.faults import FilesRefused
+from transom.console.rows import Row
+from transom.console.site import Visit
+from transom.decisions.explain import to_json
+from transom.errors import ConfigError, InvalidRequest, NotFound
+from transom.values import CallerId, Digest
+
+_LIMIT = 50
+_MOST = 200
+
+
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key to be issued. `expires` is how long it is valid: `30d`, `12h`; left out, until it is revoked."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    groups: tuple[str, ...] = ()
+    expires: str | None = None
+
+
+class IssuedKey(msgspec.Struct, frozen=True):
+    """A new key. `key` is its secret, shown this once; `expires` in milliseconds since the Unix epoch."""
+
+    id: CallerId
+    key: str
+    name: str
+    groups: tuple[str, ...]
+    expires: int | None
+
+
+class RevokedKey(msgspec.Struct, frozen=True):
+    """`changed` is false where the key was revoked before."""
+
+    id: str
+    revoked: bool
+    changed: bool
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """Every key, the oldest first, without secrets."""
+
+    keys: tuple[KeyInfo, ...]
+
+
+class Latest(msgspec.Struct, frozen=True):
+    """Decisions, newest first. `older` is the `before` to go on with, null at the record's beginning."""
+
+    decisions: tuple[Row, ...]
+    older: int | None
+
+
+class Models(msgspec.Struct, frozen=True):
+    """The models that this caller may view."""
+
+    models: tuple[state.ModelState, ...]
+
+
+class Reloaded(msgspec.Struct, frozen=True):
+    """What is in force now."""
+
+    policies: Digest
+    settings: Digest
+    registry: Digest
+
+
+async def list_keys(visit: Visit) -> Response:
+    """List keys."""
+    return _json(Keys(await authority.list_all(visit)))
+
+
+async def create_key(visit: Visit) -> Response:
+    """Issue a key."""
+    try:
+        wanted = msgspec.json.decode(visit.body, type=NewKey)
+    except msgspec.MsgspecError as error:
+        raise InvalidRequest(f'{error}. Send {{"name": …, "groups": […], "expires": "30d"}}.') from error
+    issued = await authority.issue(visit, wanted.name, wanted.groups, wanted.expires)
+    fact = issued.fact
+    return _json(IssuedKey(issued.id, issued.key, fact.name, fact.groups, fact.expires))
+
+
+async def revoke_key(visit: Visit) -> Response:
+    """Revoke a key."""
+    id_ = visit.request.path_params["id"]
+    return _json(RevokedKey(id_, revoked=True, changed=await authority.revoke(visit, id_)))
+
+
+async def latest(visit: Visit) -> Response:
+    """List decisions of every action."""
+    limit, before = _number(visit, "limit") or _LIMIT, _number(visit, "before")
+    if limit > _MOST:
+        raise InvalidRequest(f"limit is at most {_MOST}. Ask again with before={{older}} for more.", param="limit")
+    names = visit.site.door.keyring.names()
+    found = await visit.site.door.database.run(
+        lambda connection: listing.read(connection, names, limit=limit, before=before, answers=False)
+    )
+    return _json(Latest(found.rows, found.older))
+
+
+async def decision(visit: Visit) -> Response:
+    """Tell a decision's story."""
+    return Response(to_json(await pages.read_story(visit, content=False)), media_type="application/json")
+
+
+async def decision_with_content(visit: Visit) -> Response:
+    """Tell a decision's story with its prompt and answer."""
+    return Response(to_json(await pages.read_story(visit, content=True)), media_type="application/json")
+
+
+async def models(visit: Visit) -> Response:
+    """List the models that the caller may view."""
+    return _json(Models(state.models(visit)))
+
+
+async def reload(visit: Visit) -> Response:
+    """Read the declared files again, all or nothing."""
+    take_up = visit.site.door.reload
+    if take_up is None:
+        raise NotFound("This process reads its files at start only. Restart it.")
+    try:
+        running = await take_up()
+    except ConfigError as error:
+        raise FilesRefused(error) from error
+    return _json(Reloaded(running.policies.digest, running.settings_digest, running.registry.digest))
+
+
+async def status(visit: Visit) -> Response:
+    """Say how the door stands."""
+    return _json(state.door_state(visit.site, await state.ledger_size(visit.site)))
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def _number(visit: Visit, name: str) -> int | None:
+    found = visit.number(name)
+    if found is None and name in visit.request.query_params:
+        raise InvalidRequest(f"{name} must be a whole number.", param=name)
+    return found

@@ -1,0 +1,142 @@
+"""Every request to a page or the admin API: who asks, whether they may, the record of it, and then the answer."""
+
+import logging
+from urllib.parse import quote
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from transom.console import entrance, incoming
+from transom.console.faults import api_error
+from transom.console.headers import HEADERS, is_https
+from transom.console.sessions import FORM_COOKIE, SESSION_COOKIE
+from transom.console.site import Route, Site, Visit
+from transom.errors import Forbidden, Internal, LedgerError, NotDurable, Refusal, StorageError, Unidentified
+from transom.gateway.reads import ruled
+from transom.gateway.running import NOBODY
+from transom.values import Caller
+
+_log = logging.getLogger("transom.console")
+
+
+class Endpoint:
+    """The ASGI application of one path and method: the routes that share them."""
+
+    def __init__(self, site: Site, routes: tuple[Route, ...]) -> None:
+        self._site = site
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        request = Request(scope, receive)
+        route = _choose(self._routes, request)
+        visit = Visit(self._site, request, NOBODY, incoming.from_here(request))
+        try:
+            response = await _serve(route, visit)
+        except ClientDisconnect:
+            return
+        except Refusal as refusal:
+            if route.by == "form" and isinstance(refusal, Unidentified):
+                response = await entrance.wrong_key(visit, refusal)
+            else:
+                response = refused(route, visit, refusal)
+        except Exception as error:  # noqa: BLE001 - the last door: nothing unexpected may show its text to a client
+            response = refused(route, visit, _internal(route, visit, error))
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        if visit.record is not None:
+            response.headers["transom-decision"] = visit.record.id
+        await response(scope, receive, send)
+
+
+def refused(route: Route, visit: Visit, refusal: Refusal) -> Response:
+    """Say a refusal: in OpenAI's error shape to programs, as a page to people, who are shown the way to sign in."""
+    headers = {} if refusal.retry_after is None else {"retry-after": str(refusal.retry_after)}
+    if refusal.decision is not None:
+        headers["transom-decision"] = refusal.decision
+    if route.api:
+        if refusal.status == 401:
+            headers["www-authenticate"] = "Bearer"
+        return Response(api_error(refusal), refusal.status, headers, "application/json")
+    if refusal.status == 401 and route.by == "session":
+        return _to_sign_in(route, visit, refusal)
+    return visit.page("refused.html", refusal.status, headers, refusal=refusal)
+
+
+def _to_sign_in(route: Route, visit: Visit, refusal: Refusal) -> Response:
+    """Send whoever only has no session to the sign-in page; tell whoever's session ended why it did."""
+    request = visit.request
+    visit.session = None
+    if refusal.decision is None and route.method == "GET" and route.path != "/events":
+        back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        response: Response = RedirectResponse(
+            "/sign-in" if back == "/" else f"/sign-in?next={quote(back, safe='')}", 303
+        )
+    else:
+        headers = {"transom-decision": refusal.decision} if refusal.decision else {}
+        response = visit.page("refused.html", refusal.status, headers, refusal=refusal)
+    response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="strict", secure=is_https(request))
+    return response
+
+
+def _choose(routes: tuple[Route, ...], request: Request) -> Route:
+    """Choose by the query; the route that names none comes last."""
+    asked = {f"{name}={value}" for name, value in request.query_params.multi_items()}
+    return next((route for route in routes if route.query in asked), routes[-1])
+
+
+async def _serve(route: Route, visit: Visit) -> Response:
+    if route.action is None:
+        return await route.handler(visit)
+    if route.by == "form":
+        visit.form = await incoming.form(visit.request)
+        _check_form(visit, visit.request.cookies.get(FORM_COOKIE, ""))
+    visit.caller = await _identify(route, visit)
+    async with ruled(visit.site.door, visit.caller, route.action, loopback=visit.loopback) as record:
+        visit.record = record
+        if route.by == "key":
+            visit.body = await incoming.body(visit.request)
+        elif route.by == "session" and route.method == "POST":
+            visit.form = await incoming.form(visit.request)
+            _check_form(visit, visit.session.token if visit.session else "")
+        return await _handle(route, visit)
+
+
+async def _identify(route: Route, visit: Visit) -> Caller:
+    door = visit.site.door
+    if route.by == "key":
+        return await door.identify(incoming.secret(visit.request))
+    if route.by == "form":
+        return await door.identify(visit.field("key").encode() or None)
+    visit.session = visit.site.sessions.read(visit.request.cookies.get(SESSION_COOKIE, ""))
+    return await door.identify_session(visit.session.caller if visit.session else None)
+
+
+def _check_form(visit: Visit, binding: str) -> None:
+    """Refuse a form that no page of ours sent, by the browser's word and by the token that our forms carry."""
+    if incoming.same_origin(visit.request) and visit.site.sessions.is_form_token(binding, visit.field("form")):
+        return
+    raise Forbidden(
+        "This form was not sent from a page of this door, or the page is too old. Go back, reload it and try again.",
+        code="foreign_form",
+    )
+
+
+async def _handle(route: Route, visit: Visit) -> Response:
+    """Call the handler; what fails beneath it becomes a refusal while the record is open."""
+    try:
+        return await route.handler(visit)
+    except StorageError as error:
+        _log.warning("%s: %s", route.path, error)
+        raise NotDurable("The record cannot be read now. Try again shortly.", retry_after=1) from error
+    except LedgerError as error:
+        _log.error("%s: %s", route.path, error)
+        raise Internal("The record is not as it must be. Run `transom ledger verify` on the door's machine.") from error
+
+
+def _internal(route: Route, visit: Visit, error: Exception) -> Internal:
+    _log.error("%s %s failed", route.method, route.path, exc_info=error)
+    refusal = Internal("Something failed within Transom. The operator finds it in the log.")
+    refusal.decision = visit.record.id if visit.record else None
+    return refusal

@@ -1,0 +1,59 @@
+"""What is read of a request before anybody is identified: bounded in size and time."""
+
+import asyncio
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+
+from transom.errors import BodyTimeout, BodyTooLarge
+
+_MAX_BODY: Final = 64 * 1024
+_BODY_SECONDS: Final = 10.0
+_LOOPBACK: Final = ("127.", "::1")
+
+
+def secret(request: Request) -> bytes | None:
+    """Return the bearer token (RFC 6750 section 2.1), if there is one."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip().encode() if scheme.lower() == "bearer" else None
+
+
+def from_here(request: Request) -> bool:
+    """Say whether the peer is this machine. A proxy on this machine makes all its clients look so."""
+    return request.client is not None and request.client.host.startswith(_LOOPBACK)
+
+
+def same_origin(request: Request) -> bool:
+    """Say whether a page of ours sent it.
+
+    Sec-Fetch-Site is the browser's word, which no page can set; it is sent to https and to this machine only (Fetch
+    Metadata, section 2.3). Elsewhere Origin has to name the host that was asked.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    return urlsplit(request.headers.get("origin", "")).netloc == request.headers.get("host")
+
+
+async def body(request: Request) -> bytes:
+    """Return the whole body. Raises `BodyTooLarge`, `BodyTimeout`, and `ClientDisconnect` where the client leaves."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > _MAX_BODY:
+                    raise BodyTooLarge(f"The body is longer than {_MAX_BODY} bytes. Send less.")
+                parts.append(part)
+    except TimeoutError:
+        raise BodyTimeout(f"The body did not arrive within {_BODY_SECONDS:g} s.") from None
+    return b"".join(parts)
+
+
+async def form(request: Request) -> FormData:
+    """Read a form (WHATWG URL, application/x-www-form-urlencoded). Raises like `body`."""
+    fields = (await body(request)).decode("utf-8", "replace")
+    return FormData([*parse_qsl(fields, keep_blank_values=True)])

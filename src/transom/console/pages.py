@@ -1,0 +1,130 @@
+"""The pages: the door at a glance, one decision, the policies in force."""
+
+import msgspec
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from transom.console import listing, state
+from transom.console.site import Visit
+from transom.decisions import explain as stories
+from transom.errors import NotFound
+from transom.gateway.reads import ruled
+from transom.ledger.entry import encode
+from transom.policy.ruling import ERROR, Policy
+from transom.policy.text import statements
+from transom.values import RUNGS
+
+_PAGE = 50
+
+
+class PolicyText(msgspec.Struct, frozen=True):
+    """A policy in force, with its own words."""
+
+    policy: Policy
+    text: str
+
+
+class Decider(msgspec.Struct, frozen=True):
+    """A policy that decided. `policy` is `None` where another set is in force now, `failed` where it gave an error."""
+
+    id: str
+    policy: Policy | None
+    failed: bool
+
+
+async def home(visit: Visit) -> Response:
+    """Show models, the door's state, and the latest decisions to those who may read them."""
+    every = visit.request.query_params.get("show") == "all"
+    before = visit.number("before")
+    found = await _listing(visit, before, answers=not every) if visit.may("read_decisions") else None
+    return visit.page(
+        "home.html",
+        door=state.door_state(visit.site, await state.ledger_size(visit.site)),
+        models=state.models(visit),
+        rungs=RUNGS,
+        listing=found,
+        every=every,
+        before=before,
+    )
+
+
+async def _listing(visit: Visit, before: int | None, *, answers: bool) -> listing.Listing:
+    """Read the list: an act of its own, ruled and recorded as such."""
+    door = visit.site.door
+    names = door.keyring.names()
+    async with ruled(door, visit.caller, "read_decisions", loopback=visit.loopback):
+        return await door.database.run(
+            lambda connection: listing.read(connection, names, limit=_PAGE, before=before, answers=answers)
+        )
+
+
+async def decision(visit: Visit) -> Response:
+    """Tell one decision's story, without what was asked and answered."""
+    return _decision_page(visit, await read_story(visit, content=False))
+
+
+async def content(visit: Visit) -> Response:
+    """Tell it with prompt and answer, as far as they are kept."""
+    return _decision_page(visit, await read_story(visit, content=True))
+
+
+async def read_story(visit: Visit, *, content: bool) -> stories.Story:
+    """Read a decision's story. Raises `NotFound`, `LedgerError`, `StorageError`."""
+    site, id_ = visit.site, visit.request.path_params["id"]
+
+    def work(connection: Connection) -> stories.Story:
+        vault = site.vault if content else None
+        return stories.explain(connection, site.objects, site.keys, id_, vault=vault)
+
+    return await site.door.database.run(work)
+
+
+def _decision_page(visit: Visit, story: stories.Story) -> Response:
+    policies = visit.site.door.running.policies
+    ruling = story.decision.ruling
+    current = ruling is not None and ruling.digest == policies.digest
+    deciders = tuple(
+        Decider(
+            id_.removeprefix(ERROR),
+            policies.policies.get(id_.removeprefix(ERROR)) if current else None,
+            id_.startswith(ERROR),
+        )
+        for id_ in (ruling.policies if ruling else ())
+    )
+    entries = [encode(each).decode() for each in (story.decision, story.outcome) if each is not None]
+    return visit.page(
+        "decision.html",
+        story=story,
+        told=tuple(stories.tell(story)),
+        deciders=deciders,
+        current=current,
+        entries=entries,
+        vkey=visit.site.keys.vkey,
+        rungs=RUNGS,
+    )
+
+
+async def proof(visit: Visit) -> Response:
+    """Hand over the tlog-proof file of a decision's opening entry, or of its outcome's."""
+    story = await read_story(visit, content=False)
+    outcome = visit.request.path_params["entry"] == "outcome"
+    inclusion = story.outcome_inclusion if outcome else story.inclusion
+    if inclusion is None:
+        raise NotFound("This entry is not in the log yet. The next checkpoint takes it in, within a second: try again.")
+    name = f"{story.id}.{'outcome' if outcome else 'decision'}.tlog-proof"
+    return Response(
+        inclusion.proof, headers={"content-disposition": f'attachment; filename="{name}"'}, media_type="text/plain"
+    )
+
+
+async def policies(visit: Visit) -> Response:
+    """Show every policy in force, each under its anchor."""
+    found = visit.site.door.running.policies
+    texts = {name: found.texts[digest] for name, digest in found.files.items()}
+    starts = {
+        (name, text.count("\n", 0, statement.start) + 1): statement.text
+        for name, text in texts.items()
+        for statement in statements(text)
+    }
+    shown = tuple(PolicyText(policy, starts[policy.file, policy.line]) for policy in found.policies.values())
+    return visit.page("policies.html", policies=shown, digest=found.digest)

@@ -1,0 +1,72 @@
+"""Sessions and form tokens: signed, not stored, so that every worker can read what another has issued.
+
+A session names the key that opened it and when it ends. What the key may do is asked again at each request, so revoking
+the key ends the session; signing out takes the cookie away.
+"""
+
+import hmac
+import secrets
+import time
+from base64 import urlsafe_b64encode
+from typing import Final
+
+import msgspec
+
+from transom.ledger.keys import LedgerKeys
+from transom.values import CallerId
+
+SESSION_COOKIE: Final = "transom_session"
+FORM_COOKIE: Final = "transom_form"
+"""What binds the sign-in form to the browser that was shown it, when there is no session yet."""
+SESSION_SECONDS: Final = 12 * 3600
+
+
+class Session(msgspec.Struct, frozen=True):
+    """Who signed in. `token` is the cookie; `expires` in seconds since the Unix epoch."""
+
+    caller: CallerId
+    expires: int
+    token: str
+
+
+class Sessions:
+    """Issues and reads them, under keys derived from the ledger's master key."""
+
+    def __init__(self, keys: LedgerKeys) -> None:
+        self._session_key = keys.derive(b"console/session/1")
+        self._form_key = keys.derive(b"console/form/1")
+
+    def open(self, caller: CallerId) -> Session:
+        """Open a session of 12 hours for the caller whose key was just seen."""
+        expires = int(time.time()) + SESSION_SECONDS
+        said = f"{caller}.{expires}.{nonce()}"
+        return Session(caller, expires, f"{said}.{_sign(self._session_key, said)}")
+
+    def read(self, token: str) -> Session | None:
+        """Return the session of a cookie that was issued here and has not ended."""
+        said, _, signature = token.rpartition(".")
+        if not _same(signature, _sign(self._session_key, said)):
+            return None
+        caller, expires, _ = said.split(".")
+        return Session(CallerId(caller), int(expires), token) if time.time() < int(expires) else None
+
+    def form_token(self, binding: str) -> str:
+        """Return what a form shown to `binding` (a session's or a form's cookie) must send back."""
+        return _sign(self._form_key, binding)
+
+    def is_form_token(self, binding: str, token: str) -> bool:
+        """Say whether a form was shown to `binding`. In constant time."""
+        return bool(binding) and _same(token, self.form_token(binding))
+
+
+def nonce() -> str:
+    """Return 256 random bits as text."""
+    return secrets.token_urlsafe(32)
+
+
+def _sign(key: bytes, text: str) -> str:
+    return urlsafe_b64encode(hmac.digest(key, text.encode(), "sha256")).rstrip(b"=").decode()
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())

@@ -1,0 +1,103 @@
+"""What every page shares, and one visit to one of them."""
+
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeAlias
+
+import jinja2
+import msgspec
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from transom.console.feed import Feed
+from transom.console.sessions import Session, Sessions
+from transom.decisions.record import Record
+from transom.gateway.running import Door
+from transom.ledger.keys import LedgerKeys
+from transom.ledger.seal import Vault
+from transom.storage.objects import Objects
+from transom.values import DOOR, Caller, Context, Resource
+
+Handler: TypeAlias = Callable[["Visit"], Awaitable[Response]]
+By: TypeAlias = Literal["session", "key", "form", "nobody"]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A path, its method, the action that policy rules on, and how the caller is identified.
+
+    `action` is `None` only where nothing is revealed: the sign-in page and static files. Of two routes with one path
+    and method, the one whose `query` (as in `content=1`) is asked for is meant. `takes` and `gives` are the structs
+    of the admin API's bodies.
+    """
+
+    path: str
+    method: Literal["GET", "POST", "DELETE"]
+    action: str | None
+    by: By
+    handler: Handler
+    query: str | None = None
+    summary: str = ""
+    takes: type | None = None
+    gives: type | None = None
+
+    @property
+    def api(self) -> bool:
+        """Whether it belongs to the admin API: JSON in and out, a key in each request."""
+        return self.path.startswith("/api/")
+
+
+class Site(msgspec.Struct, frozen=True, eq=False):
+    """Everything that pages are made from."""
+
+    door: Door
+    objects: Objects
+    keys: LedgerKeys
+    vault: Vault
+    build: str
+    sessions: Sessions
+    feed: Feed
+    templates: jinja2.Environment
+    routes: tuple[Route, ...]
+
+
+class Visit(msgspec.Struct, eq=False):
+    """One request to a page, identified, ruled and on record by the time a handler sees it."""
+
+    site: Site
+    request: Request
+    caller: Caller
+    loopback: bool
+    session: Session | None = None
+    form: FormData = msgspec.field(default_factory=FormData)
+    body: bytes = b""
+    record: Record | None = None
+
+    def may(self, action: str, resource: Resource = DOOR) -> bool:
+        """Say whether policy would permit it, to show a way to it or not. What is then done is ruled and recorded."""
+        policies = self.site.door.running.policies
+        return policies.rule(self.caller, action, resource, Context(loopback=self.loopback)).effect == "permit"
+
+    def field(self, name: str) -> str:
+        """Return a form's field, empty where it was not sent."""
+        value = self.form.get(name)
+        return value.strip() if isinstance(value, str) else ""
+
+    def number(self, name: str) -> int | None:
+        """Return a whole number of the query, `None` where there is none that is one."""
+        text = self.request.query_params.get(name, "")
+        return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+    def render(self, template: str, **values: object) -> str:
+        """Fill in a template."""
+        return self.site.templates.get_template(template).render(visit=self, **values)
+
+    def page(
+        self, template: str, status: int = 200, headers: dict[str, str] | None = None, **values: object
+    ) -> HTMLResponse:
+        """Return a whole page."""
+        return HTMLResponse(self.render(template, **values), status, headers)
+
+    @property
+    def form_token(self) -> str:
+        """What a form of this page must send back."""
+        return self.site.sessions.form_token(self.session.token) if self.session else ""
