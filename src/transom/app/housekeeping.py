@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from transom.app.build import Parts
 from transom.decisions import store
 from transom.decisions.recover import recover
+from transom.decisions.writer import end_buried
 from transom.errors import NotDurable, StorageError
 from transom.ledger.entry import AccessEntry, ErasureEntry, new_id, timestamp
 
@@ -41,10 +42,14 @@ class Housekeeping:
         settled = parts.writer.settled
 
         def work(connection: Connection) -> int:
-            store.beat(connection, parts.instance, _now(), settled)
+            if parts.writer.instance is None:
+                store.be_born(connection, parts.instance, _now())
+            elif not store.beat(connection, parts.instance, _now(), settled):
+                end_buried()
             return store.last_entry(connection)
 
         parts.writer.raise_floor(await parts.stores.database.run(work, write=True))
+        parts.writer.instance, parts.writer.beaten_at = parts.instance, time.time()
         closed = await asyncio.to_thread(recover, parts.stores.database)
         if closed:
             _log.warning("%d decisions of a process that died were closed as interrupted", closed)

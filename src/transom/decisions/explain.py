@@ -12,7 +12,7 @@ from transom.decisions.life import STATUSES
 from transom.errors import LedgerError, NotFound
 from transom.ledger.entry import DecisionEntry, OutcomeEntry, VerdictPart, decode
 from transom.ledger.keys import LedgerKeys
-from transom.ledger.proof import ProofFile, prove, verify_proof
+from transom.ledger.proof import prove, verify_proof
 from transom.ledger.seal import Part, Vault, commitment
 from transom.ledger.store import leaf_index
 from transom.storage.objects import Objects
@@ -91,8 +91,13 @@ def _caller_name(connection: Connection, keys: LedgerKeys, decision: DecisionEnt
 
 def _inclusion(connection: Connection, objects: Objects, keys: LedgerKeys, row: store.StoredEntry) -> Inclusion | None:
     index = leaf_index(connection, row.id)
-    proof: ProofFile | None = None if index is None else prove(objects, index)
-    if index is None or proof is None:
+    if index is None:
+        return None
+    try:
+        proof = prove(objects, index)
+    except LedgerError as error:
+        return Inclusion(index, 0, str(error), verified=False)
+    if proof is None:
         return None
     try:
         checkpoint = verify_proof(proof, row.body, keys.signer.verifier)

@@ -243,7 +243,7 @@ def _outcome_entry(record: Record, outcome: Outcome, answer: AnswerPart | None, 
         http_status=outcome.http_status,
         reason=outcome.reason,
         upstream=outcome.upstream,
-        model=outcome.model[:200] if outcome.model else None,
+        model=outcome.model,
         attempts=tuple(
             [AttemptPart(upstream=a.upstream, result=a.result, milliseconds=a.milliseconds) for a in outcome.attempts]
         ),

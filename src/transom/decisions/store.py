@@ -83,11 +83,18 @@ def last_entry(connection: Connection) -> int:
     return int(connection.execute(select(func.coalesce(func.max(entry.c.id), 0))).scalar_one())
 
 
-def beat(connection: Connection, name: str, now: int, settled: int) -> None:
-    """Say that an instance lives, and up to which row its decisions are all closed."""
-    changed = connection.execute(update(instance).where(instance.c.id == name).values(seen=now, settled=settled))
-    if not changed.rowcount:
-        connection.execute(insert(instance).values(id=name, seen=now, settled=settled))
+def be_born(connection: Connection, name: str, now: int) -> None:
+    """Put an instance on the list of those that live."""
+    connection.execute(insert(instance).values(id=name, seen=now, settled=last_entry(connection)))
+
+
+def beat(connection: Connection, name: str, now: int, settled: int | None = None) -> bool:
+    """Say that an instance lives, and up to which row its decisions are all closed.
+
+    `False` where others have taken it for dead: they have closed its decisions, and it must write nothing more.
+    """
+    values = {"seen": now} if settled is None else {"seen": now, "settled": settled}
+    return connection.execute(update(instance).where(instance.c.id == name).values(values)).rowcount == 1
 
 
 class InstanceRow(NamedTuple):

@@ -8,12 +8,13 @@ bounded: past its end a decision is refused at once.
 
 import asyncio
 import logging
+import os
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import msgspec
 from sqlalchemy import Connection
@@ -29,6 +30,8 @@ _LINE = 20_000
 _RETRY_SECONDS = 0.5
 _LINGER_SECONDS = 0.005
 _SWEEP_SECONDS = 0.5
+_SILENT_SECONDS = 20.0
+"""Well below what `decisions.recover` takes for a death."""
 
 
 class Standing(Protocol):
@@ -84,6 +87,10 @@ class GroupCommit:
         self._unclosed: dict[DecisionId | None, int] = {}
         self._floor = 0
         self._lingering: asyncio.TimerHandle | None = None
+        self.instance: str | None = None
+        """This process's name, once it has said that it lives."""
+        self.beaten_at = 0.0
+        """When it last did, in seconds since the Unix epoch."""
         self.last_error: str | None = None
         self.observe_commit: Callable[[float, int], None] = _ignore
 
@@ -179,6 +186,7 @@ class GroupCommit:
 
     def _commit(self, batch: list[Write]) -> None:
         with self._database.begin() as connection:
+            self._make_sure_we_live(connection)
             # Read in the same transaction as the rows: a revocation that was answered before this commit is seen by it,
             # in every process. A decision of a key that no longer stands is not written, and its answer never leaves.
             self._standing.refresh(connection)
@@ -191,6 +199,18 @@ class GroupCommit:
             store.insert_contents(connection, [row for write in accepted for row in write.contents])
         # A crash before the commit: nobody was answered. A crash after it: the decision stands without an outcome, and
         # the next start closes it as interrupted.
+
+    def _make_sure_we_live(self, connection: Connection) -> None:
+        """End this process if it was silent for so long that others may have taken it for dead.
+
+        They have closed its decisions as interrupted then; another outcome of its own would contradict them.
+        """
+        now = time.time()
+        if self.instance is None or now - self.beaten_at < _SILENT_SECONDS:
+            return
+        if not store.beat(connection, self.instance, int(now * 1000)):
+            end_buried()
+        self.beaten_at = now
 
     def _drop(self, write: Write) -> str | None:
         """Say why a write must not happen: its key no longer stands, or what it closes was itself dropped."""
@@ -249,6 +269,12 @@ class GroupCommit:
                 break
             _tell(write, _not_durable())
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+
+def end_buried() -> NoReturn:
+    """End this process, at once and without another word to the database."""
+    _log.critical("this process was silent for too long and was taken for dead; it ends")
+    os._exit(1)
 
 
 def _without_present(connection: Connection, writes: list[Write]) -> list[Write]:

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from transom.dialects.model_name import swap_model
-from transom.dialects.openai_json import Answer, WireUsage, read_request, read_response, to_usage
+from transom.dialects.openai_json import Answer, read_name, read_request, read_response, read_usage
 from transom.values import Call, RequestedModel, UpstreamModel
 
 PATH = b"/chat/completions"
@@ -44,12 +44,12 @@ class _Request(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    finish_reason: str | None = None
+    finish_reason: object = None
 
 
 class _Response(msgspec.Struct):
-    model: str | None = None
-    usage: WireUsage | None = None
+    model: object = None
+    usage: msgspec.Raw | None = None
     choices: list[_Choice] | None = None
     error: msgspec.Raw | None = None
 
@@ -74,7 +74,9 @@ def read_answer(body: bytes) -> Answer:
     response = read_response(_responses, body)
     if response is None:
         return Answer(complete=False)
-    return Answer(complete=response.choices is not None, model=response.model, usage=to_usage(response.usage))
+    return Answer(
+        complete=response.choices is not None, model=read_name(response.model), usage=read_usage(response.usage)
+    )
 
 
 def read_stream(received: bytes) -> Answer:
@@ -91,8 +93,8 @@ def read_stream(received: bytes) -> Answer:
         chunk = read_response(_responses, event)
         if chunk is None:
             continue
-        answer.model = chunk.model or answer.model
-        answer.usage = to_usage(chunk.usage) or answer.usage
+        answer.model = read_name(chunk.model) or answer.model
+        answer.usage = read_usage(chunk.usage) or answer.usage
         answer.failed = answer.failed or chunk.error is not None
         answer.complete = answer.complete or any(choice.finish_reason for choice in chunk.choices or ())
     return answer

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from transom.dialects.model_name import swap_model
-from transom.dialects.openai_json import Answer, WireUsage, read_request, read_response, to_usage
+from transom.dialects.openai_json import Answer, read_name, read_request, read_response, read_usage
 from transom.values import Call, RequestedModel, UpstreamModel
 
 PATH = b"/embeddings"
@@ -20,8 +20,8 @@ class _Request(msgspec.Struct):
 
 class _Response(msgspec.Struct):
     data: list[msgspec.Raw] | None = None
-    model: str | None = None
-    usage: WireUsage | None = None
+    model: object = None
+    usage: msgspec.Raw | None = None
 
 
 _requests = msgspec.json.Decoder(_Request)
@@ -46,7 +46,7 @@ def read_answer(body: bytes) -> Answer:
     response = read_response(_responses, body)
     if response is None:
         return Answer(complete=False)
-    return Answer(complete=response.data is not None, model=response.model, usage=to_usage(response.usage))
+    return Answer(complete=response.data is not None, model=read_name(response.model), usage=read_usage(response.usage))
 
 
 def read_stream(received: bytes) -> Answer:  # noqa: ARG001 - every dialect has this function

@@ -27,6 +27,10 @@ class WireUsage(msgspec.Struct):
     completion_tokens_details: _OutputDetails | None = None
 
 
+_usages = msgspec.json.Decoder(WireUsage)
+_MOST_TOKENS = 10**12
+
+
 class Answer(msgspec.Struct):
     """What is recorded of an answer besides its bytes.
 
@@ -57,19 +61,34 @@ def read_response(decoder: msgspec.json.Decoder[T], body: bytes) -> T | None:
         return None
 
 
-def to_usage(wire: WireUsage | None) -> Usage | None:
-    """Split the wire's totals into disjoint classes. What the upstream did not say stays `None`, never zero."""
+def read_usage(raw: msgspec.Raw | None) -> Usage | None:
+    """Read an answer's `usage` into disjoint classes. What the upstream did not say stays `None`, never zero.
+
+    Usage that makes no sense is usage that was not said: it must not spoil the answer it came with.
+    """
+    if raw is None or bytes(raw) == b"null":
+        return None
+    wire = read_response(_usages, bytes(raw))
     if wire is None:
         return None
-    cached = wire.prompt_tokens_details.cached_tokens if wire.prompt_tokens_details else None
-    reasoning = wire.completion_tokens_details.reasoning_tokens if wire.completion_tokens_details else None
+    cached = _sane(wire.prompt_tokens_details.cached_tokens if wire.prompt_tokens_details else None)
+    reasoning = _sane(wire.completion_tokens_details.reasoning_tokens if wire.completion_tokens_details else None)
     return Usage(
-        input=_less(wire.prompt_tokens, cached),
+        input=_less(_sane(wire.prompt_tokens), cached),
         cached_input=cached,
-        output=_less(wire.completion_tokens, reasoning),
+        output=_less(_sane(wire.completion_tokens), reasoning),
         reasoning=reasoning,
         source="upstream",
     )
+
+
+def read_name(model: object) -> str | None:
+    """Read what an upstream says that it is, cut to what a record can hold."""
+    return model[:200] if isinstance(model, str) and model else None
+
+
+def _sane(count: int | None) -> int | None:
+    return count if count is not None and 0 <= count <= _MOST_TOKENS else None
 
 
 def _less(total: int | None, part: int | None) -> int | None:
