@@ -16,6 +16,7 @@ from transom.gateway.request import Receive, Request, Scope, Send
 from transom.gateway.running import Door
 from transom.gateway.telemetry import CONTENT_TYPE
 from transom.ledger.tiles import served_path
+from transom.registry.versions import Registry
 from transom.storage.objects import Objects
 from transom.values import Caller, Context, RequestedModel, Version
 
@@ -101,9 +102,8 @@ class Gateway:
     async def _models(self, request: Request) -> None:
         caller = await self._door.identify(request.secret)
         async with ruled(self._door, caller, "list_models", loopback=request.loopback) as record:
-            shown = [
-                _shown(version) for version in self._door.running.registry.versions if self._visible(caller, version)
-            ]
+            registry = self._door.running.registry
+            shown = [_shown(registry, version) for version in registry.versions if self._visible(caller, version)]
             body = msgspec.json.encode({"object": "list", "data": shown})
             await request.respond(200, [*_JSON, (b"transom-decision", record.id.encode())], body)
 
@@ -118,7 +118,7 @@ class Gateway:
         async with ruled(
             self._door, caller, "view_model", loopback=request.loopback, resource=version.resource
         ) as record:
-            body = msgspec.json.encode(_shown(version))
+            body = msgspec.json.encode(_shown(self._door.running.registry, version))
             await request.respond(200, [*_JSON, (b"transom-decision", record.id.encode())], body)
 
     def _visible(self, caller: Caller, version: Version) -> bool:
@@ -154,10 +154,11 @@ class Gateway:
         await request.respond(503 if problems else 200, _JSON, body)
 
 
-def _shown(version: Version) -> dict[str, object]:
-    """Return a model in OpenAI's shape, with what Transom knows of it beside."""
+def _shown(registry: Registry, version: Version) -> dict[str, object]:
+    """Return a model in OpenAI's shape, with what Transom knows of it beside. Its id is a name that leads to it."""
+    in_service = registry.find(RequestedModel(version.model))
     return {
-        "id": version.model if version.version == "1" else version.name,
+        "id": version.model if in_service is version else version.name,
         "object": "model",
         "created": 0,
         "owned_by": version.producer or "unknown",
