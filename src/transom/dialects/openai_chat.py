@@ -47,11 +47,14 @@ class _Choice(msgspec.Struct):
     finish_reason: object = None
 
 
+_ABSENT = msgspec.Raw()
+
+
 class _Response(msgspec.Struct):
     model: object = None
-    usage: msgspec.Raw | None = None
+    usage: msgspec.Raw = _ABSENT
     choices: list[_Choice] | None = None
-    error: msgspec.Raw | None = None
+    error: object = None
 
 
 _requests = msgspec.json.Decoder(_Request)

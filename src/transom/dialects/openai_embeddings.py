@@ -18,10 +18,13 @@ class _Request(msgspec.Struct):
     input: str | list[str | int | list[int]]
 
 
+_ABSENT = msgspec.Raw()
+
+
 class _Response(msgspec.Struct):
     data: list[msgspec.Raw] | None = None
     model: object = None
-    usage: msgspec.Raw | None = None
+    usage: msgspec.Raw = _ABSENT
 
 
 _requests = msgspec.json.Decoder(_Request)

@@ -27,7 +27,7 @@ class WireUsage(msgspec.Struct):
     completion_tokens_details: _OutputDetails | None = None
 
 
-_usages = msgspec.json.Decoder(WireUsage)
+_usages = msgspec.json.Decoder(WireUsage | None)
 _MOST_TOKENS = 10**12
 
 
@@ -61,13 +61,11 @@ def read_response(decoder: msgspec.json.Decoder[T], body: bytes) -> T | None:
         return None
 
 
-def read_usage(raw: msgspec.Raw | None) -> Usage | None:
+def read_usage(raw: msgspec.Raw) -> Usage | None:
     """Read an answer's `usage` into disjoint classes. What the upstream did not say stays `None`, never zero.
 
     Usage that makes no sense is usage that was not said: it must not spoil the answer it came with.
     """
-    if raw is None or bytes(raw) == b"null":
-        return None
     wire = read_response(_usages, bytes(raw))
     if wire is None:
         return None
