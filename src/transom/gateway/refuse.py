@@ -76,8 +76,10 @@ def _to_refusal(error: BaseException, record: Record) -> Refusal:
 
 
 async def _refuse(door: Door, request: Request, record: Record, outcome: Outcome, refusal: Refusal) -> None:
+    if not request.started:
+        # What an upstream may have answered does not leave; it is not kept.
+        outcome.answer, outcome.complete = None, False
     refusal = await record_refusal(door, record, outcome, refusal)
-    outcome.http_status = refusal.status
     if request.started:
         await request.write(openai_stream_error(refusal, record.id), more=True)
         await request.write(b"", more=False)
@@ -106,8 +108,6 @@ async def record_refusal(door: Door, record: Record, outcome: Outcome, refusal: 
 def _describe(outcome: Outcome, refusal: Refusal) -> None:
     outcome.status = status_of(refusal, asked_upstream=bool(outcome.attempts))
     outcome.reason, outcome.http_status = refusal.code or refusal.type, refusal.status
-    # What an upstream may have answered did not leave; it is not kept.
-    outcome.answer, outcome.complete = None, False
 
 
 async def send_refusal(request: Request, refusal: Refusal, decision: str | None) -> None:
