@@ -2,6 +2,7 @@
 
     TransomError
     ├── ConfigError                a declared file is wrong: file, line, what, remedy
+    │   └── ConfigErrors           several of them, found in one reading
     ├── StartError                 the process cannot start here (port, home, database): what, remedy
     ├── StorageError               the database or the object store failed or is too slow
     ├── LedgerError                the ledger, a key of it or an entry is not as it must be: what, remedy
