@@ -47,7 +47,10 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def engine_wanted(self) -> bool:
         """Whether a model's route leads to the embedded engine."""
-        return any(EMBEDDED in model.route for model in self.models.values()) and self.engine.enabled is not False
+        steps = {
+            step if isinstance(step, str) else step.upstream for model in self.models.values() for step in model.route
+        }
+        return EMBEDDED in steps and self.engine.enabled is not False
 
 
 SECTIONS: Mapping[str, object] = {field.name: field.type for field in msgspec.structs.fields(Settings)}

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -16,6 +17,8 @@ from transom.gateway.settings import ServerSettings
 
 _SWEEP_SECONDS = 0.5
 _IDLE_SECONDS = 75
+_HEAD_BYTES = 65_536
+"""Of a request's head, after the first piece that arrived of it (which uvloop limits to 256 KiB)."""
 
 
 class Together:
@@ -59,7 +62,7 @@ class Connection(HttpToolsProtocol):
     """
 
     owes_head_since: float | None = None
-    _together: Together
+    _head_bytes = 0
 
     @override
     def connection_made(self, transport: Any) -> None:
@@ -68,9 +71,26 @@ class Connection(HttpToolsProtocol):
         self.owes_head_since = self.loop.time()
 
     @override
+    def data_received(self, data: bytes) -> None:
+        """Take in what arrived; give up on a head without end, which the parser would keep in memory."""
+        owed = self.owes_head_since
+        super().data_received(data)
+        if owed is not None and owed == self.owes_head_since:
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_BYTES:
+                self.give_up(b"431 Request Header Fields Too Large")
+
+    def give_up(self, status: bytes) -> None:
+        """Refuse a request whose head is not here, and close."""
+        if not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+            self.transport.close()
+
+    @override
     def on_message_begin(self) -> None:
         """Start the clock of another request."""
         self.owes_head_since = self.loop.time()
+        self._head_bytes = 0
         super().on_message_begin()
 
     @override
@@ -79,14 +99,16 @@ class Connection(HttpToolsProtocol):
         self.owes_head_since = None
         super().on_headers_complete()
         if self.cycle is not None:
-            # The task of the cycle has not run yet.
-            self.cycle.transport = self._together = Together(self.transport)  # type: ignore[assignment]
+            # The task of the cycle has not run yet. Each cycle has its own: requests may arrive in one piece, and the
+            # newest is not the one that is answered.
+            together = Together(self.transport)
+            self.cycle.transport = together  # type: ignore[assignment]
+            self.cycle.on_response = partial(self._answered, together)
 
-    @override
-    def on_response_complete(self) -> None:
+    def _answered(self, together: Together) -> None:
         """Leave no head behind where nothing followed it (HEAD)."""
-        self._together.flush()
-        super().on_response_complete()
+        together.flush()
+        self.on_response_complete()
 
 
 class Server(uvicorn.Server):
@@ -136,12 +158,10 @@ async def drop_slow_heads(server: Server, seconds: float) -> None:
         await asyncio.sleep(_SWEEP_SECONDS)
         limit = loop.time() - seconds
         for connection in list(server.server_state.connections):
-            since = getattr(connection, "owes_head_since", None)
-            if since is not None and since < limit and connection.transport is not None:
-                connection.transport.write(
-                    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-                )
-                connection.transport.close()
+            assert isinstance(connection, Connection)
+            since = connection.owes_head_since
+            if since is not None and since < limit:
+                connection.give_up(b"408 Request Timeout")
 
 
 def listen(host: str, port: int, *, patience: float = 5.0) -> socket.socket:
