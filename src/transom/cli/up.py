@@ -21,8 +21,9 @@ _FIRST = """
 
     curl {url}/v1/chat/completions \\
       -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
-      -d '{{"model": "smollm2-135m-instruct",
-           "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+      -d '{{"model": "smollm2-135m-instruct", "temperature": 0, "messages": [
+           {{"role": "system", "content": "You answer in one sentence."}},
+           {{"role": "user", "content": "What is the capital of France?"}}]}}'
 
   or, after `pip install openai`:
 
@@ -30,7 +31,11 @@ _FIRST = """
     client = OpenAI(base_url="{url}/v1", api_key="{key}")
     answer = client.chat.completions.create(
         model="smollm2-135m-instruct",
-        messages=[{{"role": "user", "content": "What is the capital of France?"}}],
+        temperature=0,
+        messages=[
+            {{"role": "system", "content": "You answer in one sentence."}},
+            {{"role": "user", "content": "What is the capital of France?"}},
+        ],
     )
     print(answer.choices[0].message.content)
 """
