@@ -240,10 +240,8 @@ async def outlive(door: Door, upstream: Scripted) -> None:
     workers = await until_workers(door.process.pid, 2)
     data = wire.request("POST", "/v1/chat/completions", key=door.key, body=chat("held"))
     asking = [asyncio.create_task(wire.ask(door.port, data, seconds=30)) for _ in range(24)]
-    while upstream.asked["held"] < len(asking):
-        await asyncio.sleep(0.01)
-    while len(door.told()) < len(asking):
-        await asyncio.sleep(0.01)
+    await wire.until(lambda: upstream.asked["held"] == len(asking))
+    await wire.until(lambda: len(door.told()) == len(asking))
     os.kill(workers[0], signal.SIGKILL)
     # The dead one's are closed while the survivor's are under way: they must stay open.
     until = time.monotonic() + 15

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -150,3 +150,11 @@ async def closed(reader: asyncio.StreamReader, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0, *, why: str = "") -> None:
+    """Wait until a condition holds that nobody tells of: it is about other processes and threads."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, why or "it did not come true in time"
+        await asyncio.sleep(0.01)

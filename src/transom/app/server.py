@@ -37,7 +37,10 @@ class Together:
         elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
             self._head = data
             return
-        self._transport.write(data)
+        if (
+            not self._transport.is_closing()
+        ):  # uvloop would raise; the client is gone, and the cycle is about to hear it
+            self._transport.write(data)
 
     def flush(self) -> None:
         """Send a head that nothing follows."""
@@ -85,6 +88,14 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
             self.transport.close()
+
+    @override
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP. A request that it followed is not answered after that: its client counts as gone."""
+        super().send_400_response(msg)
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
     @override
     def on_message_begin(self) -> None:

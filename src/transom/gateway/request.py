@@ -99,6 +99,8 @@ class Request:
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         first: bytes = message.get("body", b"")
+        if len(first) > limit:  # its length need not have been said
+            raise _too_large(limit)
         if not message.get("more_body", False):
             return first
         parts, size = [first], len(first)
