@@ -106,9 +106,12 @@ def test_a_stream_leaves_as_it_came(sqlite_door: Door) -> None:
 def test_the_first_event_leaves_before_the_second_is_there(sqlite_door: Door) -> None:
     script = Script(events=[event({"choices": [{"delta": {"content": "first"}}]}), b"data: [DONE]\n\n"], gap=0.2)
     sqlite_door.upstream.scripts["paced"] = script
-    with sqlite_door.client() as client, client.chat.completions.with_streaming_response.create(
-        model="closed", messages=[{"role": "user", "content": "script paced"}], stream=True
-    ) as response:
+    with (
+        sqlite_door.client() as client,
+        client.chat.completions.with_streaming_response.create(
+            model="closed", messages=[{"role": "user", "content": "script paced"}], stream=True
+        ) as response,
+    ):
         first = next(response.iter_bytes())
     assert first == script.events[0] if script.events else False
 

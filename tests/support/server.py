@@ -262,6 +262,14 @@ class Server:
             assert time.monotonic() < until, f"decision {decision} has no outcome"
             time.sleep(0.02)
 
+    def logged(self, decision: str, seconds: float = 10.0) -> Story:
+        """Read a decision's story once it, and its outcome, are in the log."""
+        until = time.monotonic() + seconds
+        while (story := self.story(decision)).outcome_inclusion is None or story.inclusion is None:
+            assert time.monotonic() < until, f"decision {decision} is not in the log"
+            time.sleep(0.05)
+        return story
+
     def entries(self, kind: str | None = None) -> list[Entry]:
         """Give every durable entry, in order; of one type (`policy/1`) where it is given."""
         with self.stores() as opened, opened.database.begin(write=False) as connection:

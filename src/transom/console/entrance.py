@@ -54,7 +54,10 @@ async def wrong_key(visit: Visit, refusal: Unidentified) -> Response:
     await asyncio.sleep(_SLOW_SECONDS)
     binding = visit.request.cookies.get(FORM_COOKIE, "")
     token = visit.site.sessions.form_token(binding)
-    return visit.page("sign_in.html", refusal.status, token=token, refusal=refusal, next=_local(visit.field("next")))
+    # A key that was revoked or has expired was refused on the record; one that nobody knows was counted.
+    headers = {"transom-decision": refusal.decision} if refusal.decision else {}
+    back = _local(visit.field("next"))
+    return visit.page("sign_in.html", refusal.status, headers, token=token, refusal=refusal, next=back)
 
 
 def _local(target: str) -> str:

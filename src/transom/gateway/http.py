@@ -126,14 +126,14 @@ class Gateway:
         return ruling.effect == "permit"
 
     async def _ledger(self, request: Request) -> None:
-        async with open_read(self._door, request, "read_ledger"):
+        async with open_read(self._door, request, "read_ledger") as headers:
             served = served_path(request.path)
             data = await asyncio.to_thread(self._objects.get, served.object_path) if served is not None else None
             if served is None or data is None:
                 raise NotFound(
                     "The log has no such tile. It serves /ledger/checkpoint and /ledger/tile/… (C2SP tlog-tiles)."
                 )
-            headers = [
+            headers += [
                 (b"content-type", served.content_type.encode()),
                 (b"cache-control", served.cache_control.encode()),
                 (b"access-control-allow-origin", b"*"),
@@ -141,8 +141,8 @@ class Gateway:
             await request.respond(200, headers, data)
 
     async def _metrics(self, request: Request) -> None:
-        async with open_read(self._door, request, "read_metrics"):
-            await request.respond(200, [(b"content-type", CONTENT_TYPE)], self._door.telemetry.expose())
+        async with open_read(self._door, request, "read_metrics") as headers:
+            await request.respond(200, [*headers, (b"content-type", CONTENT_TYPE)], self._door.telemetry.expose())
 
     async def _healthz(self, request: Request) -> None:
         await request.respond(200, _TEXT, b"ok\n")

@@ -41,8 +41,8 @@ async def ruled(
 
 
 @asynccontextmanager
-async def open_read(door: Door, request: Request, action: str) -> AsyncIterator[None]:
-    """Rule on a read that policy may leave open to anyone.
+async def open_read(door: Door, request: Request, action: str) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+    """Rule on a read that policy may leave open to anyone; gives the header that names the decision, if there is one.
 
     Who sends no key and needs none is counted, not recorded one by one: else anybody could make the log grow.
     """
@@ -50,10 +50,10 @@ async def open_read(door: Door, request: Request, action: str) -> AsyncIterator[
         ruling = door.running.policies.rule(NOBODY, action, DOOR, Context(loopback=request.loopback))
         if ruling.effect == "permit":
             door.anonymous_reads[action] += 1
-            yield
+            yield []
             return
-    async with ruled(door, await door.identify(request.secret), action, loopback=request.loopback):
-        yield
+    async with ruled(door, await door.identify(request.secret), action, loopback=request.loopback) as record:
+        yield [(b"transom-decision", record.id.encode())]
 
 
 async def _recorded(door: Door, record: Record, outcome: Outcome, refusal: Refusal) -> Refusal:
