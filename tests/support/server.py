@@ -262,6 +262,10 @@ class Server:
             assert time.monotonic() < until, f"decision {decision} has no outcome"
             time.sleep(0.02)
 
+    def newest(self) -> str:
+        """Give the id of the newest durable decision."""
+        return [entry.id for entry in self.entries("decision/1")][-1]
+
     def logged(self, decision: str, seconds: float = 10.0) -> Story:
         """Read a decision's story once it, and its outcome, are in the log."""
         until = time.monotonic() + seconds
