@@ -1,5 +1,6 @@
 """The pages and the admin API: a Starlette application beside the gateway, from one table of routes."""
 
+from datetime import UTC, datetime
 from itertools import groupby
 
 import jinja2
@@ -148,6 +149,7 @@ def build_console(door: Door, objects: Objects, keys: LedgerKeys, vault: Vault, 
         lstrip_blocks=True,
     )
     templates.globals["static"] = static.url
+    templates.globals["today"] = lambda: f"{datetime.now(UTC):%Y-%m-%d}"
     site = Site(door, objects, keys, vault, build, Sessions(keys), Feed(door), templates, ROUTES)
 
     def unknown(request: Request, error: Exception) -> Response:

@@ -1,11 +1,13 @@
 """Keys through the pages and the API: nobody hands out, or takes away, more than they have."""
 
+import asyncio
 import time
 from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
 from transom.callers.issue import Issued, KeyInfo, list_keys
+from transom.callers.keys import REVOKED_SECONDS
 from transom.config.duration import duration
 from transom.console.site import Visit
 from transom.decisions import governance
@@ -53,7 +55,9 @@ async def revoke(visit: Visit, id_: str) -> bool:
             _not_beyond(visit.caller, key.groups, f"revoke a key of {', '.join(key.groups)}")
         return changed
 
-    return await visit.site.door.database.run(work, write=True)
+    changed = await visit.site.door.database.run(work, write=True)
+    await asyncio.sleep(REVOKED_SECONDS)  # then no process acts on a reading of the keys from before
+    return changed
 
 
 def _maker(connection: Connection, caller: Caller) -> KeyInfo:
