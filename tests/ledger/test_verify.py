@@ -217,7 +217,7 @@ def run(home: Home, sql: str) -> None:
             "checkpoint of size 5 in the database: The checkpoint is not",
         ),
         ("UPDATE checkpoint SET root = zeroblob(32) WHERE size = 0", "row is not what its note says"),
-        ("UPDATE checkpoint SET note = replace(note, 'A', 'B') WHERE size = 4", "checkpoint of size 4 in the database"),
+        ("UPDATE checkpoint SET note = replace(note, '—', '-') WHERE size = 4", "checkpoint of size 4 in the database"),
         ("DELETE FROM checkpoint WHERE size = 306", "published checkpoint is not in the database"),
         ("DELETE FROM checkpoint", "only published"),
         ("UPDATE content SET decision = 'other' WHERE part = 'prompt'", "decision other, prompt: No entry commits"),
