@@ -5,6 +5,7 @@ nothing by its time: whatever it gives away is about the hash of the attacker's 
 towards a hash that is wanted (docs/decisions/0004-keys.md).
 """
 
+import threading
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
@@ -19,6 +20,11 @@ from transom.values import Caller, CallerId, Pseudonym
 
 PREFIX = "tr_"
 """What every key begins with, so that scanners for leaked secrets know one: `tr_[A-Za-z0-9_-]{43}`."""
+
+STALE_SECONDS = 0.25
+"""No answer begins on the word of a reading of the keys that was begun longer ago."""
+REVOKED_SECONDS = STALE_SECONDS + 0.05
+"""So long after a revocation was committed, no process can hold a reading from before it that it still acts on."""
 
 _LENGTH = len(PREFIX) + 43
 
@@ -39,6 +45,8 @@ class Keyring:
         self._known: dict[bytes, _Known] = {}
         self._by_id: dict[CallerId, _Known] = {}
         self.revision = -1
+        self._read_at = 0.0
+        self._taking_over = threading.Lock()
 
     def identify(self, secret: str | bytes) -> Caller | None:
         """Return whose key `secret` is, `None` where it is nobody's.
@@ -54,15 +62,31 @@ class Keyring:
 
     def reload(self, connection: Connection) -> None:
         """Take over the database's keys. The revision is read first: a change in between is loaded again later."""
-        revision = keys_revision(connection, lock=False)
-        self._known = {row.hash: self._known_of(row) for row in all_keys(connection)}
-        self._by_id = {known.caller.id: known for known in self._known.values()}
-        self.revision = revision
+        began = time.monotonic()
+        self._load(connection, keys_revision(connection, lock=False), began)
 
     def refresh(self, connection: Connection) -> None:
         """Load the keys again if any has changed; then none changes until this transaction ends."""
-        if keys_revision(connection, lock=True) != self.revision:
-            self.reload(connection)
+        began = time.monotonic()
+        revision = keys_revision(connection, lock=True)
+        if revision != self.revision:
+            self._load(connection, revision, began)
+        else:
+            self._read_at = max(self._read_at, began)
+
+    @property
+    def stale(self) -> bool:
+        """Whether a key may have been revoked for so long that its revocation was answered, and this does not know."""
+        return time.monotonic() - self._read_at > STALE_SECONDS
+
+    def _load(self, connection: Connection, revision: int, began: float) -> None:
+        known = {row.hash: self._known_of(row) for row in all_keys(connection)}
+        with self._taking_over:  # several threads read; the older reading must not win
+            if revision >= self.revision:
+                self._known = known
+                self._by_id = {each.caller.id: each for each in known.values()}
+                self.revision = revision
+                self._read_at = max(self._read_at, began)
 
     def caller(self, id_: CallerId) -> Caller | None:
         """Return the caller whose key has this id, as `identify` would; `None` where no key has it."""

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from transom.callers.issue import list_keys
+from transom.callers.keys import REVOKED_SECONDS
 from transom.cli.common import AsJson, console, print_json, stores
 from transom.config.duration import duration
 from transom.decisions.governance import TERMINAL, issue_key, revoke_key
@@ -55,9 +56,10 @@ def revoke(
     id_: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` shows it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Revoke a key. When this returns, nothing more is answered to it, by any process of this door."""
+    """Revoke a key. When this returns, no answer to it begins any more, in any process of this door."""
     with stores() as opened, opened.database.begin() as connection:
         changed = revoke_key(connection, opened.keys, id_, by=TERMINAL)
+    time.sleep(REVOKED_SECONDS)
     if as_json:
         print_json({"id": id_, "revoked": True, "changed": changed})
         return

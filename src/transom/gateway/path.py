@@ -6,7 +6,7 @@ import time
 from transom.decisions.record import Outcome, Record
 from transom.dialects.interface import Dialect
 from transom.errors import UpstreamFailed
-from transom.gateway.refuse import end, permit, stands
+from transom.gateway.refuse import end, permit, stands, still_stands
 from transom.gateway.request import Request
 from transom.gateway.routing import send_along
 from transom.gateway.running import Door
@@ -89,6 +89,7 @@ async def _relay_whole(
         outcome.reason = f"upstream_{response.status}"
     outcome.answer, outcome.complete, outcome.http_status = body, True, response.status
     await door.decisions.durable(record)
+    await still_stands(door, record.caller)
     headers = [header for header in response.headers if header[0] in _PASSED_ON]
     headers.append((b"transom-decision", record.id.encode()))
     await request.respond(response.status, headers, body)

@@ -16,6 +16,7 @@ from transom.policy.ruling import Policies
 from transom.upstreams.errors import UpstreamError
 from transom.values import Caller
 
+_READINGS = 5
 _log = logging.getLogger("transom.gateway")
 
 
@@ -23,6 +24,26 @@ def stands(caller: Caller) -> None:
     """Raise `Unidentified` where the caller's key was one of ours and no longer opens anything."""
     if caller.refusal is not None:
         raise no_longer_stands(caller.refusal)
+
+
+async def still_stands(door: Door, caller: Caller) -> None:
+    """Raise `Unidentified` where the caller's key was revoked while an upstream worked. No wait lies behind this.
+
+    The decision is durable then, so the group commit has not seen it. Whoever revokes waits `REVOKED_SECONDS` before
+    they say that it is done; that is why a reading that is not stale is enough. Raises `NotDurable` where the keys
+    cannot be read.
+    """
+    for _ in range(_READINGS):
+        if not door.keyring.stale:
+            break
+        await door.reread_keys()
+    else:
+        raise NotDurable(
+            "The keys cannot be read fast enough, so no answer may leave. Try again shortly.", retry_after=1
+        )
+    why = door.keyring.refusal(caller.id)
+    if why is not None:
+        raise no_longer_stands(why)
 
 
 def no_longer_stands(why: str) -> Unidentified:

@@ -89,7 +89,7 @@ class Door:
             raise self._unidentified("no key", "No key was sent. Send one as `Authorization: Bearer tr_…`.")
         caller = self.keyring.identify(secret)
         if caller is None:
-            await self._reread_keys()
+            await self.reread_keys()
             caller = self.keyring.identify(secret)
         if caller is None:
             text = "This is no key of this door. Ask an operator for one (`transom keys create`)."
@@ -100,7 +100,7 @@ class Door:
         """Say whose session this is, by the id of the key that opened it. Raises `Unidentified`, and counts it."""
         caller = None if id_ is None else self.keyring.caller(id_)
         if id_ is not None and caller is None:
-            await self._reread_keys()
+            await self.reread_keys()
             caller = self.keyring.caller(id_)
         if caller is None:
             raise self._unidentified("no session", "Nobody is signed in here. Sign in with a key of this door.")
@@ -111,7 +111,7 @@ class Door:
         self.telemetry.unidentified(reason)
         return Unidentified(text, code=_UNIDENTIFIED[reason])
 
-    async def _reread_keys(self) -> None:
+    async def reread_keys(self) -> None:
         """Load keys again if any has changed. One reading serves all who wait, so that guessing costs us little.
 
         Raises `NotDurable` (503, never 401) where the database does not answer: the key may be good.

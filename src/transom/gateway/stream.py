@@ -4,6 +4,7 @@ from transom.decisions.record import Outcome, Record
 from transom.dialects.errors import openai_stream_error
 from transom.dialects.interface import Dialect
 from transom.errors import Refusal, UpstreamFailed
+from transom.gateway.refuse import still_stands
 from transom.gateway.request import Request
 from transom.gateway.routing import refusal_of
 from transom.gateway.running import Door
@@ -20,6 +21,7 @@ async def relay_stream(
     """
     chunk = await response.next()
     await door.decisions.durable(record)
+    await still_stands(door, record.caller)
     outcome.http_status = 200
     headers = [header for header in response.headers if header[0] in (b"content-type", b"x-request-id")]
     headers += [(b"cache-control", b"no-cache"), (b"transom-decision", record.id.encode())]

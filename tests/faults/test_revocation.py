@@ -1,0 +1,90 @@
+"""Revoked means revoked: once the command has returned, no answer to the key leaves any worker."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.faults.conftest import MakeDoor
+from tests.faults.door import Door, models
+from tests.faults.scripted import Scripted
+from tests.faults.wire import Reply, ask, chat, connected, read, request, until
+
+CHAT = "/v1/chat/completions"
+IN_FLIGHT = 200
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def door(request: pytest.FixtureRequest, make_door: MakeDoor, upstream: Scripted) -> Iterator[Door]:
+    upstream.gate.clear()
+    database = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
+    settings = models(upstream.url, "held", "varied", timeouts="{ first_byte = 30 }")
+    running = make_door(settings, workers=2, database=database)
+    asyncio.run(running.start())
+    yield running
+    upstream.gate.set()
+    assert running.stop() == 0
+    running.verify()
+    running.told()
+
+
+async def revoke(door: Door, key: str) -> float:
+    """Revoke by the command; give when it had returned."""
+    done = await asyncio.to_thread(door.run, "keys", "revoke", key)
+    assert done.returncode == 0, done.stderr
+    return time.monotonic()
+
+
+def test_answers_under_way_when_a_key_is_revoked_do_not_leave(door: Door, upstream: Scripted) -> None:
+    """The worst case: every decision is durable already and the upstream works."""
+    issued = door.issue("leaver", "developers")
+
+    async def scenario() -> tuple[float, list[Reply]]:
+        upstream.asked.clear()
+        data = request("POST", CHAT, key=issued.key, body=chat("held"))
+        stream = request("POST", CHAT, key=issued.key, body=chat("held", stream=True))
+        asking = [asyncio.create_task(ask(door.port, stream if n % 2 else data)) for n in range(IN_FLIGHT)]
+        await until(lambda: upstream.asked["held"] == IN_FLIGHT)
+        await until(lambda: len(door.told()) >= IN_FLIGHT)
+        returned = await revoke(door, issued.id)
+        upstream.gate.set()
+        return returned, list(await asyncio.gather(*asking))
+
+    returned, replies = asyncio.run(scenario())
+    late = [reply for reply in replies if reply.status == 200 and (reply.head_at or 0) > returned]
+    assert not late, f"{len(late)} of {len(replies)} answers left after the key was revoked"
+    for reply in replies:
+        assert reply.status == 401
+        assert reply.error["code"] == "key_revoked"
+    story: Any = asyncio.run(door.outcome(replies[0]))
+    assert (story.outcome.status, story.outcome.http_status, story.outcome.reason) == ("failed", 401, "key_revoked")
+
+
+def test_under_load_no_answer_begins_after_the_revocation(door: Door, upstream: Scripted) -> None:
+    issued = door.issue("leaver", "developers")
+    begun: list[tuple[float, int]] = []
+
+    async def client(number: int) -> None:
+        async with connected(door.port) as (reader, writer):
+            refused = 0
+            while refused < 3:
+                writer.write(request("POST", CHAT, key=issued.key, body=chat("varied", stream=number % 2 == 0)))
+                reply = await read(reader, Reply())
+                assert reply.status in (200, 401), reply.raw
+                refused += reply.status == 401
+                assert reply.head_at is not None
+                begun.append((reply.head_at, reply.status))
+
+    async def scenario() -> float:
+        async with asyncio.timeout(30):
+            asking = asyncio.gather(*[client(number) for number in range(32)])
+            await until(lambda: len(begun) > 200)
+            returned = await revoke(door, issued.id)
+            await asking
+            return returned
+
+    returned = asyncio.run(scenario())
+    # A head that is in the sockets when the command returns may still be read a moment later.
+    late = [at - returned for at, status in begun if status == 200 and at > returned + 0.05]
+    assert not late, f"{len(late)} answers, the last {max(late):.3f} s after"
