@@ -79,6 +79,10 @@ class Browser:
         """Return what a person reads there."""
         return str(self._send("GET", f"{self._path}/element/{self._find(selector)}/text"))
 
+    def source(self) -> str:
+        """Return the page's markup."""
+        return str(self._send("GET", f"{self._path}/source"))
+
     def cookies(self) -> list[dict[str, Any]]:
         """Return the cookies of the page."""
         return list(self._send("GET", f"{self._path}/cookie"))

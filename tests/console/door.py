@@ -1,24 +1,17 @@
-"""A door of its own: a home, keys, a serving process, and a plain HTTP client for it."""
+"""A door as a browser sees it: cookies, forms, pages."""
 
 import http.client
-import json
-import os
-import socket
-import subprocess
-import sys
-import time
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
+from tests.support.server import NO_ENGINE, Answer, Server
+from tests.support.upstream import Upstream
 
-from transom.app.build import open_stores
-from transom.app.home import Home, prepare
-from transom.decisions.governance import TERMINAL, issue_key
-from transom.storage.migrate import migrate
+from transom.callers.issue import Issued
 
 SETTINGS = """
 [upstreams.near]
@@ -47,93 +40,72 @@ route = ["far"]
 rung = "internal"
 weights = "none"
 description = "Not for anyone yet"
-{more}
 """
-HOSTILE = """
-[models."<img/src=x/onerror=document.title=1>"]
-route = ["near"]
-rung = "api"
-"""
+CALLERS = {"alice": "operators", "omar": "auditors", "dana": "developers", "sam": "students"}
+_FORM = "application/x-www-form-urlencoded"
 
 
-class Answer(msgspec.Struct):
-    """An HTTP answer."""
+class Page(msgspec.Struct):
+    """An answer to a browser."""
 
     status: int
     headers: Mapping[str, str]
     """Names in lower case; of several of one name, the last."""
-    body: bytes
+    text: str
     cookies: tuple[str, ...]
     """Every Set-Cookie header."""
 
-    @property
-    def text(self) -> str:
-        return self.body.decode()
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
     def cookie(self, name: str) -> str:
-        """Return the value that was set for a cookie."""
-        found = next(each for each in self.cookies if each.startswith(f"{name}="))
-        return found.partition(";")[0].removeprefix(f"{name}=")
+        """Return what a cookie was set to, with its attributes."""
+        return next(each for each in self.cookies if each.startswith(f"{name}=")).removeprefix(f"{name}=")
+
+    def hidden(self, name: str) -> str:
+        """Return the first hidden field of this name."""
+        found = re.search(rf'name="{name}" value="([^"]*)"', self.text)
+        assert found is not None, self.text
+        return found[1]
 
 
 class Door(msgspec.Struct):
-    """A running door. `keys` are secrets by name of the key, `ids` their ids."""
+    """A running door and a key for each of `CALLERS`."""
 
-    home: Path
-    port: int
-    keys: dict[str, str]
-    ids: dict[str, str]
+    server: Server
+    keys: dict[str, Issued]
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def ask(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | str | None = None
-    ) -> Answer:
-        """Send one request over a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+    def ask(self, method: str, path: str, headers: Mapping[str, str], body: str | None = None) -> Page:
+        """Ask as a browser does. Of a stream, only the first lines are read, up to a blank one."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
         try:
-            connection.request(method, path, body, dict(headers or {}))
+            connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
-            found = response.getheaders()
-            headers = {name.lower(): value for name, value in found}
-            cookies = tuple(value for name, value in found if name.lower() == "set-cookie")
-            return Answer(response.status, headers, response.read(), cookies)
+            found = [(name.lower(), value) for name, value in response.getheaders()]
+            endless = dict(found).get("content-type", "").startswith("text/event-stream")
+            text = (b"" if endless else response.read()).decode()
+            return Page(response.status, dict(found), text, tuple(v for name, v in found if name == "set-cookie"))
         finally:
             connection.close()
 
     def api(self, name: str, method: str, path: str, body: object = None) -> Answer:
-        """Use the admin API with the key called `name`."""
-        data = None if body is None else json.dumps(body)
-        return self.ask(method, path, {"authorization": f"Bearer {self.keys[name]}"}, data)
+        """Use the admin API with a caller's key."""
+        return self.server.ask(method, path, key=self.keys[name].key, body=body)
 
     def chat(self, name: str, model: str = "small", text: str = "What is the capital of France?") -> Answer:
         """Ask a model."""
-        body = {"model": model, "messages": [{"role": "user", "content": text}]}
-        return self.api(name, "POST", "/v1/chat/completions", body)
+        return self.server.chat(model, self.keys[name].key, text)
+
+    def send_key(self, key: str, back: str = "", headers: Mapping[str, str] | None = None) -> Page:
+        """Send the sign-in form."""
+        shown = self.ask("GET", "/sign-in", {})
+        binding = shown.cookie("transom_form").partition(";")[0]
+        sent = {"cookie": f"transom_form={binding}", "origin": self.server.url, "content-type": _FORM}
+        fields = {"key": key, "form": shown.hidden("form"), "next": back}
+        return self.ask("POST", "/sign-in", sent | dict(headers or {}), urlencode(fields))
 
     def sign_in(self, name: str) -> "Visitor":
-        """Sign in as a browser would."""
-        form = self.ask("GET", "/sign-in")
-        binding = form.cookie("transom_form")
-        fields = {"key": self.keys[name], "form": hidden(form.text, "form"), "next": ""}
-        answer = self.ask(
-            "POST",
-            "/sign-in",
-            {
-                "cookie": f"transom_form={binding}",
-                "origin": self.url,
-                "content-type": "application/x-www-form-urlencoded",
-            },
-            urlencode(fields),
-        )
+        """Sign in with a caller's key."""
+        answer = self.send_key(self.keys[name].key)
         assert answer.status == 303, answer.text
-        return Visitor(self, answer.cookie("transom_session"))
+        return Visitor(self, answer.cookie("transom_session").partition(";")[0])
 
 
 class Visitor(msgspec.Struct):
@@ -142,76 +114,26 @@ class Visitor(msgspec.Struct):
     door: Door
     session: str
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Page:
         return self.door.ask("GET", path, {"cookie": f"transom_session={self.session}"})
 
-    def post(
-        self, path: str, fields: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
-        """Send a form of a page of ours, with its token unless `fields` has another."""
-        sent = {"form": hidden(self.get("/").text, "form"), **(fields or {})}
-        said = {
+    def post(self, path: str, fields: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Page:
+        """Send a form as one of our pages would; `fields` and `headers` may say otherwise."""
+        form = {"form": self.get("/").hidden("form")} | dict(fields)
+        sent = {
             "cookie": f"transom_session={self.session}",
-            "origin": self.door.url,
-            "content-type": "application/x-www-form-urlencoded",
-            **(headers or {}),
+            "origin": self.door.server.url,
+            "content-type": _FORM,
         }
-        return self.door.ask("POST", path, {name: value for name, value in said.items() if value}, urlencode(sent))
-
-
-def hidden(page: str, name: str) -> str:
-    """Return the value of a page's first hidden field of this name."""
-    return page.partition(f'name="{name}" value="')[2].partition('"')[0]
-
-
-def make_home(folder: Path, upstream: str, more: str = "") -> Home:
-    """Make a home with the starter policies and three models."""
-    home = Home(folder)
-    prepare(home)
-    home.settings.write_text(SETTINGS.format(upstream=upstream, more=more))
-    return home
+        return self.door.ask("POST", path, sent | dict(headers or {}), urlencode(form))
 
 
 @contextmanager
-def serve(home: Home, callers: Mapping[str, tuple[str, ...]]) -> Iterator[Door]:
-    """Serve a home in a process of its own, with a key for each of `callers` (their groups)."""
-    stores = open_stores(home)
-    migrate(stores.database)
-    with stores.database.begin() as connection:
-        issued = {
-            name: issue_key(connection, stores.keys, name, groups, by=TERMINAL) for name, groups in callers.items()
-        }
-    stores.close()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    door = Door(
-        home.path, port, {name: key.key for name, key in issued.items()}, {name: key.id for name, key in issued.items()}
-    )
-    log = home.path / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from transom.cli.main import main; main()", "up", "--port", str(port)],
-            env={**os.environ, "TRANSOM_HOME": str(home.path)},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            _wait_until_ready(door, process, log)
-            yield door
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def _wait_until_ready(door: Door, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        try:
-            if door.ask("GET", "/readyz").status == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.05)
+def open_door(
+    home: Path, upstream: Upstream, more: str = "", *, policies: str | None = None, workers: int = 1
+) -> Iterator[Door]:
+    """Serve a home with three models and the starter policies."""
+    settings = NO_ENGINE + SETTINGS.format(upstream=upstream.url) + more
+    with Server(home, settings, policies=policies, workers=workers) as server:
+        keys = {name: server.issue(name, group) for name, group in CALLERS.items()}
+        yield Door(server.start(), keys)

@@ -1,0 +1,181 @@
+"""The admin API."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.console.door import Door, open_door
+from tests.support.server import Answer
+from tests.support.upstream import Upstream
+
+from transom.console.app import ROUTES
+from transom.ledger.entry import KeyEntry
+
+_DELEGATE = """
+@id("operators-everything") permit (principal in Group::"operators", action, resource);
+@id("leads-manage-keys") permit (principal in Group::"leads", action == Action::"manage_keys", resource);
+"""
+
+
+@pytest.fixture(scope="module")
+def delegated(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Door]:
+    """A door where leads may manage keys too."""
+    home = tmp_path_factory.mktemp("delegated") / "home"
+    with open_door(home, upstream, policies=_DELEGATE) as door:
+        door.keys["lea"] = door.server.issue("lea", "leads", "students")
+        yield door
+
+
+def test_keys_are_issued_listed_and_revoked_on_record(door: Door) -> None:
+    made = door.api("alice", "POST", "/api/keys", {"name": "ci", "groups": ["developers"], "expires": "12h"})
+    assert made.status == 200
+    key, id_ = made.json["key"], made.json["id"]
+    assert made.json["groups"] == ["developers"]
+    assert door.server.chat("small", key).status == 200
+    listed = next(each for each in door.api("alice", "GET", "/api/keys").json["keys"] if each["id"] == id_)
+    assert (listed["name"], listed["state"]) == ("ci", "valid")
+    assert key not in str(listed)
+    gone = door.api("alice", "DELETE", f"/api/keys/{id_}")
+    assert (gone.status, gone.json) == (200, {"id": id_, "revoked": True, "changed": True})
+    refused = door.server.chat("small", key)
+    assert (refused.status, refused.json["error"]["code"]) == (401, "key_revoked")
+    assert door.api("alice", "DELETE", f"/api/keys/{id_}").json["changed"] is False
+    with door.server.stores() as stores:
+        pseudonym, by = stores.keys.pseudonym(id_), stores.keys.pseudonym(door.keys["alice"].id)
+    events = [each for each in door.server.entries("key/1") if isinstance(each, KeyEntry) and each.key == pseudonym]
+    assert [(each.event, each.by) for each in events] == [("issued", by), ("revoked", by)]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"groups": []}, "name"),
+        ({"name": "x", "expires": "soon"}, "length of time"),
+        ({"name": "x", "groups": ["NO SUCH"]}, "group"),
+        ({"name": "x", "admin": True}, "admin"),
+        (b"{", "truncated"),
+        (b"\xff", "invalid"),
+    ],
+)
+def test_a_bad_body_is_told_what_is_wrong_with_it(door: Door, body: object, says: str) -> None:
+    answer = door.api("alice", "POST", "/api/keys", body)
+    assert answer.status == 400
+    assert answer.json["error"]["type"] == "invalid_request_error"
+    assert says in answer.json["error"]["message"]
+    assert answer.json["error"]["decision"] == answer.decision
+
+
+def test_a_body_that_is_too_long_is_refused(door: Door) -> None:
+    answer = door.api("alice", "POST", "/api/keys", {"name": "x" * 70_000})
+    assert answer.status == 413
+
+
+def test_auditors_read_decisions_and_neither_content_nor_keys(door: Door) -> None:
+    decision = door.chat("sam", text="unmistakable words").decision
+    door.server.logged(decision)
+    told = door.api("omar", "GET", f"/api/decisions/{decision}")
+    assert told.status == 200
+    assert told.json["decision"]["ruling"]["policies"] == ["students-use-open-models"]
+    assert told.json["inclusion"]["verified"] is True
+    assert told.json["content"] == []
+    assert b"unmistakable" not in told.body
+    for method, path in (
+        ("GET", f"/api/decisions/{decision}?content=1"),
+        ("GET", "/api/keys"),
+        ("POST", "/api/keys"),
+        ("DELETE", f"/api/keys/{door.keys['sam'].id}"),
+        ("POST", "/api/reload"),
+    ):
+        answer = door.api("omar", method, path)
+        assert (answer.status, answer.json["error"]["code"]) == (403, "policy_forbids"), path
+        assert b"unmistakable" not in answer.body
+    shown = door.api("alice", "GET", f"/api/decisions/{decision}?content=1")
+    assert "unmistakable words" in str(shown.json["content"])
+    assert door.server.story(shown.decision).decision.action == "read_content"
+
+
+def test_decisions_are_listed_page_by_page(door: Door) -> None:
+    asked = [door.chat("dana").decision for _ in range(5)]
+    found: list[str] = []
+    older: int | None = None
+    while not set(asked) <= set(found):
+        page = door.api("omar", "GET", "/api/decisions?limit=2" + (f"&before={older}" if older else "")).json
+        assert 1 <= len(page["decisions"]) <= 2
+        found += [each["id"] for each in page["decisions"]]
+        older = page["older"]
+        assert older is not None
+    assert len(found) == len(set(found))
+    assert [each for each in found if each in asked] == asked[::-1]
+    for query in ("limit=x", "limit=201", "before=-1"):
+        assert door.api("omar", "GET", f"/api/decisions?{query}").status == 400
+
+
+def test_models_and_status(door: Door) -> None:
+    models = {each["name"]: each for each in door.api("omar", "GET", "/api/models").json["models"]}
+    assert set(models) == {"small", "vendor-large"}
+    assert (models["small"]["rung"], models["small"]["rung_index"]) == ("downloadable", 4)
+    status = door.api("omar", "GET", "/api/status").json
+    assert (status["ready"], status["reload_problem"]) == (True, None)
+    with door.server.stores() as stores:
+        assert status["ledger_vkey"] == stores.keys.vkey
+
+
+def test_reload_answers_with_digests(door: Door) -> None:
+    taken = door.api("alice", "POST", "/api/reload").json
+    assert set(taken) == {"policies", "settings", "registry"}
+    assert all(value.startswith("sha256:") for value in taken.values())
+
+
+def test_no_key_and_a_session_alone_open_nothing(door: Door) -> None:
+    session = door.sign_in("alice").session
+    answer = door.server.ask("GET", "/api/keys", headers={"cookie": f"transom_session={session}"})
+    assert (answer.status, answer.json["error"]["code"]) == (401, "missing_api_key")
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_key_never_exceeds_its_maker(delegated: Door) -> None:
+    def make(**wanted: object) -> Answer:
+        return delegated.api("lea", "POST", "/api/keys", {"name": "made", **wanted})
+
+    before = delegated.api("alice", "GET", "/api/keys").json
+    for groups in (["operators"], ["students", "developers"]):
+        refused = make(groups=groups)
+        assert (refused.status, refused.json["error"]["code"]) == (403, "exceeds_maker")
+    revoked = delegated.api("lea", "DELETE", f"/api/keys/{delegated.keys['alice'].id}")
+    assert (revoked.status, revoked.json["error"]["code"]) == (403, "exceeds_maker")
+    assert delegated.api("alice", "GET", "/api/keys").json == before
+    assert make(groups=["students"]).status == 200
+    assert make(groups=[]).status == 200
+
+
+def test_a_key_never_outlives_its_maker(delegated: Door) -> None:
+    made = delegated.api("alice", "POST", "/api/keys", {"name": "brief", "groups": ["leads"], "expires": "1h"}).json
+
+    def make(**wanted: object) -> Answer:
+        return delegated.server.ask("POST", "/api/keys", key=made["key"], body={"name": "longer", **wanted})
+
+    assert (make().status, make(expires="2h").status, make(expires="30m").status) == (403, 403, 200)
+
+
+def test_the_description_covers_every_route_and_resolves(door: Door) -> None:
+    document = door.api("omar", "GET", "/api/openapi.json").json
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert described == {(route.method, route.path) for route in ROUTES if route.api}
+
+    def refs(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            yield from (each for name, each in value.items() if name == "$ref")
+        children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        for each in children:
+            yield from refs(each)
+
+    names = set(document["components"]["schemas"])
+    assert {each.rpartition("/")[2] for each in refs(document)} <= names
+    operations = [each["operationId"] for methods in document["paths"].values() for each in methods.values()]
+    assert len(operations) == len(set(operations))
+
+
+def test_the_console_in_two_workers_is_one(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> None:
+    with open_door(tmp_path_factory.mktemp("workers") / "home", upstream, workers=2) as door:
+        visitor = door.sign_in("alice")
+        assert {visitor.get("/policies").status for _ in range(12)} == {200}
