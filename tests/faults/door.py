@@ -24,7 +24,7 @@ from transom.app.home import Home, find_home, prepare
 from transom.callers.issue import Issued
 from transom.decisions.governance import TERMINAL, issue_key
 from transom.ledger.entry import DecisionEntry, Entry, OutcomeEntry, decode
-from transom.ledger.verify import Report, verify_all
+from transom.ledger.verify import Report, verify_all, wait_published
 from transom.storage.migrate import migrate
 
 ROOT = Path(__file__).parents[2]
@@ -232,18 +232,22 @@ class Door:
             assert time.monotonic() < until, f"decision {decision}: {told}"
             await asyncio.sleep(0.02)
 
-    def verify(self) -> Report:
-        """Verify the log as its operator does; assert that nothing is wrong."""
+    def report(self) -> Report:
+        """Verify the log as its operator does."""
         with self.stores() as stores:
-            report = verify_all(stores.database, stores.objects, stores.keys)
+            return verify_all(stores.database, stores.objects, stores.keys)
+
+    def verify(self) -> Report:
+        """Verify the log; assert that nothing is wrong."""
+        report = self.report()
         assert report.ok, report.problems
         return report
 
-    async def sequenced(self, seconds: float = 10.0) -> Report:
-        """Wait until the log has every durable row; verify it."""
+    async def sequenced(self, seconds: float = 15.0) -> Report:
+        """Wait until the log has every durable row and nothing is wrong with it."""
         until = time.monotonic() + seconds
-        while (report := self.verify()).waiting:
-            assert time.monotonic() < until, f"{report.waiting} rows are not in the log"
+        while (report := self.report()).waiting or not report.ok:
+            assert time.monotonic() < until, (report.waiting, report.problems)
             await asyncio.sleep(0.05)
         return report
 

@@ -267,6 +267,10 @@ class GroupCommit:
         for write in (*self._running, *self._waiting):
             if write.since > limit:
                 break
+            if self.last_error is None:
+                self.last_error = f"a write has waited for more than {self._patience:g} s"
+                _log.error("the record cannot be written in time: %s", self.last_error)
+            write.caller = None  # as for one that failed
             _tell(write, _not_durable())
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
