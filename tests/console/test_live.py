@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.console.door import Door, open_door
 from tests.console.stream import Stream
+from tests.support import doors
 from tests.support.upstream import Upstream
 
 from transom.console.rows import Row
@@ -21,6 +22,20 @@ def test_a_new_decision_arrives_within_a_second_or_so_and_its_end_replaces_it(do
         assert event["event"] == "decisions"
         while "answered" not in event["data"]:
             event = stream.until(f"d-{decision}")
+
+
+def test_the_pages_are_the_same_on_postgresql(postgres_door: doors.Door) -> None:
+    keys = postgres_door.keys
+    door = Door(postgres_door.server, {"alice": keys["operators"], "omar": keys["auditors"]})
+    visitor = door.sign_in("omar")
+    with Stream(visitor) as stream:
+        decision = door.server.chat("open", postgres_door.key()).decision
+        stream.until(f"d-{decision}")
+    door.server.logged(decision)
+    assert f"d-{decision}" in visitor.get("/").text
+    assert "verified just now" in visitor.get(f"/decisions/{decision}").text
+    made = door.api("alice", "POST", "/api/keys", {"name": "made", "groups": ["students"]}).json
+    assert door.api("alice", "DELETE", f"/api/keys/{made['id']}").json["changed"] is True
 
 
 def test_the_stream_is_one_decision_however_long_it_lasts(door: Door) -> None:
