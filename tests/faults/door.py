@@ -24,7 +24,7 @@ from transom.app.home import Home, find_home, prepare
 from transom.callers.issue import Issued
 from transom.decisions.governance import TERMINAL, issue_key
 from transom.ledger.entry import DecisionEntry, Entry, OutcomeEntry, decode
-from transom.ledger.verify import Report, verify_all, wait_published
+from transom.ledger.verify import Report, verify_all
 from transom.storage.migrate import migrate
 
 ROOT = Path(__file__).parents[2]

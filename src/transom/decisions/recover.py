@@ -42,6 +42,7 @@ def bury(connection: Connection, name: str, settled: int) -> int:
         return 0
     # Else nobody could sequence the log until the dead one's lease runs out.
     release_lease(connection, name)
+    store.await_inserts(connection)
     now = time.time_ns() // 1_000_000
     rows = [
         store.EntryRow(

@@ -71,8 +71,19 @@ def _insert(connection: Connection, head: str, rows: Sequence[tuple[object, ...]
             start += size
 
 
+def await_inserts(connection: Connection) -> None:
+    """Wait until every row of `entry` that somebody is inserting is there or given up; none is added meanwhile.
+
+    A PostgreSQL server may finish a commit after the client that asked for it has died or lost its connection: what
+    is not visible yet is not absent. In SQLite whoever writes has no such company.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("LOCK TABLE entry IN SHARE ROW EXCLUSIVE MODE")
+
+
 def present(connection: Connection, bodies: Sequence[bytes], decisions: Sequence[DecisionId]) -> frozenset[bytes]:
     """Return those of `bodies` that are stored already. Asked only after a commit whose end is not known."""
+    await_inserts(connection)
     found = connection.execute(select(entry.c.body).where(entry.c.decision.in_(decisions)))
     stored = {bytes(row.body) for row in found}
     return frozenset(body for body in bodies if body in stored)
