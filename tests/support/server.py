@@ -249,15 +249,15 @@ class Server:
         with self.stores() as opened, opened.database.begin() as connection:
             revoke_key(connection, opened.keys, id_, by=TERMINAL)
 
-    def story(self, decision: str, *, content: bool = False, seconds: float = 5.0) -> Story:
-        """Read a decision's story as `transom explain` does, once its outcome is on record."""
+    def story(self, decision: str, *, content: bool = False, ended: bool = True, seconds: float = 5.0) -> Story:
+        """Read a decision's story as `transom explain` does; unless `ended` is false, once its outcome is on record."""
         until = time.monotonic() + seconds
         while True:
             with self.stores() as opened, opened.database.begin(write=False) as connection:
                 vault = opened.vault if content else None
                 with contextlib.suppress(NotFound):
                     story = stories.explain(connection, opened.objects, opened.keys, decision, vault=vault)
-                    if story.outcome is not None:
+                    if story.outcome is not None or not ended:
                         return story
             assert time.monotonic() < until, f"decision {decision} has no outcome"
             time.sleep(0.02)

@@ -44,7 +44,8 @@ class Script:
     """Nothing after the first event (the head, where plain) goes out before it is set."""
     first: int | None = None
     end: End = "whole"
-    usage: dict[str, Any] | Literal["usual"] | None = "usual"
+    usage: Any = "usual"
+    """Put where a vendor counts tokens; `None` leaves it out."""
 
 
 @dataclass
