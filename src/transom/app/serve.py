@@ -37,8 +37,8 @@ async def serve(stores: Stores, listener: socket.socket, link: EngineLink, start
     _add_probes(parts)
     parts.writer.start()
     await housekeeping.beat()
-    parts.sequencer.start()
     await note_in_force(parts, None)
+    await asyncio.to_thread(parts.sequencer.start)
     server = build_server(parts.gateway, stores.settings.server, lambda: started(parts))
     _stop_on_signals(server, parts.door)
     work = (

@@ -84,15 +84,14 @@ async def _up(stores: Stores, screen: Screen, port: int | None, workers: int | N
 
     telling: set[asyncio.Task[None]] = set()
 
-    async def started(_parts: Parts | None) -> None:
+    async def started(_parts: Parts | None = None) -> None:
         telling.add(asyncio.create_task(tell()))
 
     try:
         if count == 1:
             await serve(stores, listener, link, started)
         else:
-            await started(None)
-            await Workers(str(home.path), listener, link, count).run()
+            await Workers(str(home.path), listener, link, count, started).run()
     finally:
         screen.stopping()
         for task in (*telling, *([follow] if follow is not None else [])):

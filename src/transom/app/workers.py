@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import uvloop
@@ -29,8 +30,13 @@ _news = msgspec.json.Decoder(EngineNews)
 class Workers:
     """The serving processes of one home. Ends them when it ends; starts one again that dies."""
 
-    def __init__(self, home: str, listener: socket.socket, link: EngineLink, count: int) -> None:
+    def __init__(
+        self, home: str, listener: socket.socket, link: EngineLink, count: int, started: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Look after `count` processes. `started` runs once, when every one of them answers."""
         self._home = home
+        self._started = started
+        self._answering = 0
         self._listener = listener
         self._link = link
         self._count = count
@@ -68,12 +74,15 @@ class Workers:
             self._home,
             str(descriptor),
             stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
             pass_fds=(descriptor,),
             start_new_session=True,
         )
         assert process.stdin is not None
+        assert process.stdout is not None
         self._inputs[process.pid] = process.stdin
         process.stdin.write(msgspec.json.encode(self._link.news) + b"\n")
+        answering = asyncio.create_task(self._hear_answering(process.stdout))
         ended = asyncio.create_task(process.wait())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
@@ -83,10 +92,17 @@ class Workers:
                 await asyncio.wait((ended,), timeout=_STOP_SECONDS)
         finally:
             stopping.cancel()
+            answering.cancel()
             del self._inputs[process.pid]
             if not ended.done():
                 process.kill()
             await ended
+
+    async def _hear_answering(self, output: asyncio.StreamReader) -> None:
+        if await output.readline():
+            self._answering += 1
+            if self._answering == self._count:
+                await self._started()
 
 
 async def _work(home: str, descriptor: int) -> None:
@@ -95,7 +111,7 @@ async def _work(home: str, descriptor: int) -> None:
     link = EngineLink(wanted=stores.settings.engine_wanted)
     reading = asyncio.create_task(_hear(link))
     try:
-        await serve(stores, socket.socket(fileno=descriptor), link, _nothing)
+        await serve(stores, socket.socket(fileno=descriptor), link, _tell_parent)
     finally:
         reading.cancel()
         stores.close()
@@ -111,8 +127,10 @@ async def _hear(link: EngineLink) -> None:
     os._exit(1)
 
 
-async def _nothing(_parts: Parts) -> None:
-    """Tell nobody: the parent has told."""
+async def _tell_parent(_parts: Parts) -> None:
+    """Say that this worker answers."""
+    sys.stdout.write("answering\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 import typer
 
 from transom.cli.common import AsJson, console, print_json, stores
-from transom.ledger.verify import Report, verify_all
+from transom.ledger.verify import Report, verify_all, wait_published
 
+_PATIENCE_SECONDS = 5.0
 app = typer.Typer(help="Verify the log; show its public key.", no_args_is_help=True)
 
 
@@ -12,11 +13,14 @@ app = typer.Typer(help="Verify the log; show its public key.", no_args_is_help=T
 def verify(as_json: AsJson = False) -> None:
     """Check everything from the tiles up: signatures, hashes, rows, contents. Exit status 1 if anything is wrong."""
     with stores() as opened:
-        report = verify_all(opened.database, opened.objects, opened.keys)
+        begun = wait_published(opened.database, opened.objects, _PATIENCE_SECONDS)
+        report = verify_all(opened.database, opened.objects, opened.keys) if begun else Report()
     if as_json:
         print_json(_facts(report))
-    else:
+    elif begun:
         _show(report)
+    else:
+        console.print("There is no log yet: the first `transom up` begins it.")
     if not report.ok:
         raise typer.Exit(1)
 

@@ -178,8 +178,8 @@ def _ruling(decision: DecisionEntry) -> str:
     ruling = decision.ruling
     if ruling is None:
         return "None: it was refused before policy was asked."
-    by = ", ".join(ruling.policies) or "no policy permits it (deny by default)"
-    return f"{ruling.effect}, decided by {by}; policy set {ruling.digest[:19]}…"
+    decided = f"decided by {', '.join(ruling.policies)}" if ruling.policies else "since no policy permits it"
+    return f"{ruling.effect}, {decided}; policy set {ruling.digest[:19]}…"
 
 
 def _verdict(verdict: VerdictPart) -> str:

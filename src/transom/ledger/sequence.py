@@ -338,7 +338,8 @@ class SequencerThread:
         """Why the last run failed, `None` where it did not."""
 
     def start(self) -> None:
-        """Begin."""
+        """Do a first run, so that what a dead process left half done is whole from here on, and begin."""
+        self._run()
         self._thread.start()
 
     def stop(self) -> None:

@@ -43,6 +43,12 @@ def newest_entry(connection: Connection) -> int:
     return _number(connection.execute(text("SELECT coalesce(max(id), 0) FROM entry")).scalar_one())
 
 
+def any_decision(connection: Connection) -> bool:
+    """Say whether a decision was ever recorded."""
+    found = connection.execute(text("SELECT 1 FROM entry WHERE type = 'decision/1' LIMIT 1"))
+    return found.one_or_none() is not None
+
+
 def stable_end(connection: Connection) -> int:
     """Give an id at or below which no further row of `entry` can ever appear. A transaction of its own, please.
 

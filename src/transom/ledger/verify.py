@@ -16,7 +16,7 @@ from transom.ledger import store
 from transom.ledger.checkpoint import Checkpoint, parse_checkpoint
 from transom.ledger.entry import MAX_INTEGER, DecisionEntry, Entry, OutcomeEntry, decode, timestamp, type_of
 from transom.ledger.keys import LedgerKeys
-from transom.ledger.note import Verifier, open_note, parse_vkey
+from transom.ledger.note import Verifier, open_note, parse_vkey, split_note
 from transom.ledger.proof import TileReader
 from transom.ledger.seal import Vault, commitment
 from transom.ledger.store import CheckpointRow, ContentRow
@@ -30,6 +30,7 @@ MAX_PROBLEMS: Final = 1_000
 """Reported; more are counted only."""
 _OPEN_MS: Final = 60_000
 _ROWS: Final = 2_048
+_LOOK_SECONDS: Final = 0.05
 _CONTENTS: Final = 64
 """Contents opened at once: each may be megabytes."""
 
@@ -106,6 +107,33 @@ def verify_all(database: Database, objects: Objects, keys: LedgerKeys, *, now_ms
     rows.finish(newest, note)
     _verify_contents(database, Vault(keys.master_key), report)
     return report
+
+
+def wait_published(database: Database, objects: Objects, seconds: float) -> bool:
+    """Wait, for `seconds` at most, until the newest signed checkpoint is published; say whether there is any log yet.
+
+    There is none where nothing was ever signed and no decision made. A sequencer publishes a moment after it signs, or,
+    where it died in between, its successor does within seconds: to verify in that moment would report as harm what is
+    only under way.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        with database.begin(write=False) as connection:
+            newest = store.last_checkpoint(connection)
+            decided = store.any_decision(connection)
+        note = objects.get(CHECKPOINT)
+        if newest is not None and note is not None and _size_of(note) >= newest.size:
+            return True
+        if time.monotonic() > until:
+            return decided or newest is not None or note is not None
+        time.sleep(_LOOK_SECONDS)
+
+
+def _size_of(note: bytes) -> int:
+    try:
+        return parse_checkpoint(split_note(note)[0]).size
+    except LedgerError:
+        return MAX_INTEGER  # not readable: nothing to wait for
 
 
 def _verify_published(
