@@ -132,7 +132,7 @@ def test_embeddings(door: Door) -> None:
     assert story.outcome is not None
     assert story.decision.action == "embed"
     assert story.outcome.usage is not None
-    assert (story.outcome.usage.input, story.outcome.usage.output) == (4, None)
+    assert (story.outcome.usage.input, story.outcome.usage.output) == (4, 0)
 
 
 def test_models(door: Door) -> None:

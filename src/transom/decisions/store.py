@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from transom.storage.tables import content, entry, instance
@@ -84,7 +84,9 @@ def await_inserts(connection: Connection) -> None:
 def present(connection: Connection, bodies: Sequence[bytes], decisions: Sequence[DecisionId]) -> frozenset[bytes]:
     """Return those of `bodies` that are stored already. Asked only after a commit whose end is not known."""
     await_inserts(connection)
-    found = connection.execute(select(entry.c.body).where(entry.c.decision.in_(decisions)))
+    # Entries of no decision are few: files that came into force, keys, counts, erasures.
+    of_no_decision = and_(entry.c.decision.is_(None), entry.c.body.in_(bodies))
+    found = connection.execute(select(entry.c.body).where(or_(entry.c.decision.in_(decisions), of_no_decision)))
     stored = {bytes(row.body) for row in found}
     return frozenset(body for body in bodies if body in stored)
 

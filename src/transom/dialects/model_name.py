@@ -12,7 +12,6 @@ from transom.errors import InvalidRequest
 
 _FIRST = re.compile(rb'\s*\{\s*"model"\s*:\s*("[^"\\\x00-\x1f]*")')
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]', re.DOTALL)
-_OPEN, _CLOSE = b"{[", b"}]"
 
 
 def swap_model(body: bytes, name: str) -> bytes:

@@ -45,11 +45,14 @@ def write(call: Call, model: UpstreamModel) -> bytes:
 
 
 def read_answer(body: bytes) -> Answer:
-    """Read an answer for the record. Embedding has no output tokens; what was not counted stays missing."""
+    """Read an answer for the record. An embedding has no output tokens: that is known, not missing."""
     response = read_response(_responses, body)
     if response is None:
         return Answer(complete=False)
-    return Answer(complete=response.data is not None, model=read_name(response.model), usage=read_usage(response.usage))
+    usage = read_usage(response.usage)
+    if usage is not None and usage.output is None:
+        usage = msgspec.structs.replace(usage, output=0)
+    return Answer(complete=response.data is not None, model=read_name(response.model), usage=usage)
 
 
 def read_stream(received: bytes) -> Answer:  # noqa: ARG001 - every dialect has this function

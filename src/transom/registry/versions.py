@@ -86,6 +86,12 @@ def build_registry(
         )
         for name in sorted(upstreams - used - settled)
     ]
+    names = [version.name for version in versions]
+    problems += [
+        ConfigError(f"{version.name} is declared twice: a name without @VERSION means @1.", file=f"models.{key}")
+        for index, (key, version) in enumerate(zip(models, versions, strict=True))
+        if version.name in names[:index]
+    ]
     in_service = _in_service(versions, models, problems)
     if problems:
         raise ConfigErrors(problems)
