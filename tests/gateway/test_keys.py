@@ -2,15 +2,13 @@
 
 import http.client
 import json
-import threading
-import time
 from collections.abc import Iterator
 from typing import Self
 
 import pytest
-from tests.support.doors import MODELS, Door, MakeServer
-from tests.support.server import NO_ENGINE, Answer, Server
-from tests.support.upstream import Script, Upstream
+from tests.support.doors import MODELS, MakeServer
+from tests.support.server import NO_ENGINE, Server
+from tests.support.upstream import Upstream
 
 BODY = b'{"model":"open","messages":[{"role":"user","content":"hello"}]}'
 WORKERS = 3
@@ -108,28 +106,6 @@ def test_a_revoked_operator_does_nothing_more(wide: Server) -> None:
         answer = wide.ask(method, path, key=issued.key)
         assert (answer.status, answer.json["error"]["code"]) == (401, "key_revoked")
         assert wide.story(answer.decision).decision.ruling is None
-
-
-def test_a_key_is_revoked_while_its_answer_is_under_way(door: Door) -> None:
-    """What was on record before is answered; nothing is afterwards."""
-    marker = f"revoked-{door.server.port}"
-    hold = threading.Event()
-    door.upstream.scripts[marker] = Script(hold=hold)
-    issued = door.server.issue(marker, "developers")
-    answers: list[Answer] = []
-    asking = threading.Thread(target=lambda: answers.append(door.server.chat("open", issued.key, f"script {marker}")))
-    asking.start()
-    door.upstream.find(marker)
-    until = time.monotonic() + 5
-    while door.server.story(door.server.newest(), ended=False).caller != marker:
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    door.server.revoke(issued.id)
-    hold.set()
-    asking.join(20)
-    assert answers[0].status == 200
-    after = door.server.chat("open", issued.key)
-    assert (after.status, after.json["error"]["code"]) == (401, "key_revoked")
 
 
 def test_a_secret_is_shown_once_and_kept_nowhere(make_server: MakeServer, vendor: Upstream) -> None:
