@@ -32,6 +32,9 @@ def recover(database: Database) -> int:
     for row in dead:
         with database.begin() as connection:
             closed += bury(connection, row.id, row.settled)
+            # Else nobody could sequence the log until the dead one's lease runs out. One that ends politely buries
+            # itself before its sequencer has done its last work, and gives up the lease after that.
+            release_lease(connection, row.id)
         # A crash before this commit leaves the instance to the next start; after it, nothing is left to do.
     return closed
 
@@ -40,8 +43,6 @@ def bury(connection: Connection, name: str, settled: int) -> int:
     """Close an instance's open decisions and take it off the list, in one transaction. Idempotent."""
     if not store.bury(connection, name):
         return 0
-    # Else nobody could sequence the log until the dead one's lease runs out.
-    release_lease(connection, name)
     store.await_inserts(connection)
     now = time.time_ns() // 1_000_000
     rows = [
