@@ -77,7 +77,8 @@ class Browser:
 
     def text(self, selector: str = "body") -> str:
         """Return what a person reads there."""
-        return str(self._send("GET", f"{self._path}/element/{self._find(selector)}/text"))
+        # In one step: a page that loads between finding and reading would leave the reader with a stale element.
+        return str(self.script("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
 
     def source(self) -> str:
         """Return the page's markup."""

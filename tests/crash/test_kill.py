@@ -139,7 +139,8 @@ async def finish(door: Door, clients: Clients, found: Crashes) -> None:
     assert counted["decision/1"] == counted["outcome/1"] == len(told)
     statuses = Counter(story.outcome.status for story in told.values() if story.outcome)
     assert statuses.keys() <= {"answered", "abandoned", "interrupted"}
-    assert statuses["interrupted"] > 0
+    # A few kills may all have hit a process with nothing under way; many cannot.
+    assert statuses["interrupted"] > 0 or found.kills < 10
     slowest = max(found.restarts, default=0.0)
     print(
         f"kills {found.kills}, whole {clients.whole}, partial {clients.partial}, interrupted "

@@ -146,7 +146,8 @@ def test_a_disk_that_is_full_at_the_start_is_said_in_one_line(tmp_path: Path, up
     door.port = 1  # nobody listens before the stores are open
     door.spawn()
     assert door.process is not None
-    assert door.process.wait(20) == 1
+    # 120 is Python's own: its output is a file here, and cannot be flushed either.
+    assert door.process.wait(20) in (1, 120)
     assert "Traceback" not in door.log
 
 
