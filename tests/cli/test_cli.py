@@ -1,0 +1,267 @@
+"""The commands, as somebody on the terminal meets them: what they say, to people and to programs, and how they end."""
+
+import json
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.support.doors import MODELS, Door, MakeServer
+from tests.support.server import NO_ENGINE, Server
+from tests.support.upstream import Upstream
+
+from transom.app.declared import read_running, read_settings
+from transom.errors import ConfigErrors
+from transom.ledger.note import open_note, parse_vkey
+
+ID = "01900000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory, vendor: Upstream) -> Iterator[tuple[Server, list[str]]]:
+    """A home that has served a little and is at rest; and its decisions: answered, streamed, refused."""
+    with Server(tmp_path_factory.mktemp("lived") / "home", NO_ENGINE + MODELS.format(url=vendor.url)) as server:
+        server.start()
+        developer, student = server.issue("Ada Byron", "developers").key, server.issue("Eve", "students").key
+        asked = [
+            server.chat("priced", developer, "a question"),
+            server.chat("closed", developer, "another", stream=True),
+            server.chat("closed", student),
+        ]
+        decisions = [answer.decision for answer in asked]
+        for decision in decisions:
+            server.logged(decision)
+        server.stop()
+        yield server, decisions
+
+
+@pytest.fixture
+def copied(lived: tuple[Server, list[str]], tmp_path: Path) -> Server:
+    """A copy of that home, to be harmed."""
+    server, _ = lived
+    shutil.copytree(server.home.path, tmp_path / "copy")
+    return Server(tmp_path / "copy", server.home.settings.read_text())
+
+
+def test_explain_tells_a_person_the_whole_story(lived: tuple[Server, list[str]]) -> None:
+    server, (answered, streamed, refused) = lived
+    done = server.run("explain", answered)
+    assert (done.returncode, done.stderr) == (0, "")
+    for words in (answered, "Ada Byron", "infer", "priced@1", "permit", "developers-use-models", "secrets", "vendor",
+                  "HTTP 200", "11 input", "7 output", "EUR", "verified", "kept, encrypted"):  # fmt: skip
+        assert words in done.stdout, words
+    assert "a question" not in done.stdout
+    assert "streamed" in server.run("explain", streamed).stdout
+    said = server.run("explain", refused).stdout
+    for words in ("Eve", "forbid", "no policy permits", "refused (policy_forbids), HTTP 403"):
+        assert words in said, words
+
+
+def test_explain_tells_a_program_the_whole_story(lived: tuple[Server, list[str]]) -> None:
+    server, (answered, *_) = lived
+    told = json.loads(server.run("explain", answered, "--json").stdout)
+    assert told["id"] == told["decision"]["id"] == told["outcome"]["decision"] == answered
+    assert told["decision"]["ruling"]["policies"] == ["developers-use-models"]
+    assert told["outcome"]["cost"]["currency"] == "EUR"
+    assert told["inclusion"]["verified"] is told["outcome_inclusion"]["verified"] is True
+    assert told["content"] == []
+    opened = json.loads(server.run("explain", answered, "--json", "--content").stdout)
+    content = {part["part"]: part for part in opened["content"]}
+    assert "a question" in content["prompt"]["text"]
+    assert content["prompt"]["matches"] is content["answer"]["matches"] is True
+
+
+@pytest.mark.parametrize("id_", [ID, "nonsense", "' OR 1=1 --"])
+def test_explain_of_nothing(lived: tuple[Server, list[str]], id_: str) -> None:
+    done = lived[0].run("explain", id_)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "transom-decision" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_log_verifies(lived: tuple[Server, list[str]]) -> None:
+    server, _ = lived
+    done = server.run("ledger", "verify", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["ok"], told["problems"], told["open"], told["waiting"]) == (0, True, [], [], 0)
+    assert told["entries"]["decision/1"] == told["entries"]["outcome/1"] == 3
+    assert told["size"] == sum(told["entries"].values())
+    assert "Everything verifies" in server.run("ledger", "verify").stdout
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("what", ["a tile of hashes", "a tile of entries", "a row", "a kept content", "a deleted row"])
+def test_whatever_is_altered_is_found(copied: Server, what: str) -> None:
+    ledger = copied.home.data / "objects" / "ledger" / "tile"
+    if what.startswith("a tile"):
+        folder = ledger / ("entries" if "entries" in what else "0")
+        for path in folder.rglob("*"):
+            if path.is_file():
+                flip(path)
+    else:
+        statement = {
+            "a row": "UPDATE entry SET body = CAST(replace(CAST(body AS TEXT), 'infer', 'embed') AS BLOB)",
+            "a kept content": "UPDATE content SET sealed = CAST(sealed || x'00' AS BLOB)",
+            "a deleted row": "DELETE FROM entry WHERE id = (SELECT max(id) FROM entry)",
+        }[what]
+        with closing(sqlite3.connect(copied.home.data / "transom.db")) as database:
+            assert database.execute(statement).rowcount > 0
+            database.commit()
+    done = copied.run("ledger", "verify", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["ok"]) == (1, False)
+    assert told["problem_count"] >= 1
+    assert all(problem["where"] and problem["what"] for problem in told["problems"])
+    spoken = copied.run("ledger", "verify")
+    assert spoken.returncode == 1
+    assert "problem" in spoken.stdout
+
+
+def test_the_key_that_verifies_is_printed(lived: tuple[Server, list[str]]) -> None:
+    server, _ = lived
+    vkey = server.run("ledger", "vkey").stdout.strip()
+    checkpoint = (server.home.data / "objects" / "ledger" / "checkpoint").read_bytes()
+    assert open_note(checkpoint, [parse_vkey(vkey)]).split("\n")[0] == parse_vkey(vkey).name
+
+
+def test_models(lived: tuple[Server, list[str]]) -> None:
+    server, _ = lived
+    listed = {model["name"]: model for model in json.loads(server.run("models", "list", "--json").stdout)}
+    assert listed["open@1"]["openness"] == "open-weights"
+    assert listed["spare@1"]["route"] == ["dead", "vendor"]
+    assert {"two@1", "two@2"} <= listed.keys()
+    assert "open-weights" in server.run("models", "list").stdout
+
+
+def test_the_starter_home(make_server: MakeServer) -> None:
+    server = make_server("")
+    server.home.settings.unlink()
+    listed = {model["name"]: model for model in json.loads(server.run("models", "list", "--json").stdout)}
+    model = listed["smollm2-135m-instruct@1"]
+    assert (model["rung"], model["openness"], model["route"]) == (
+        "downloadable",
+        "open-weights",
+        ["embedded"],
+    )
+    done = server.run("config", "check", "--json")
+    assert (done.returncode, json.loads(done.stdout)["ok"]) == (0, True)
+
+
+def test_keys(make_server: MakeServer) -> None:
+    server = make_server(NO_ENGINE)
+    made = json.loads(
+        server.run("keys", "create", "Ada", "--group", "developers", "--group", "auditors", "--json").stdout
+    )
+    assert made.keys() == {"id", "key"}
+    assert re.fullmatch(r"key_[0-9a-f]{16}", made["id"])
+    assert re.fullmatch(r"tr_[A-Za-z0-9_-]{43}", made["key"])
+    (listed,) = json.loads(server.run("keys", "list", "--json").stdout)
+    assert (listed["id"], listed["name"], listed["state"]) == (made["id"], "Ada", "valid")
+    assert sorted(listed["groups"]) == ["auditors", "developers"]
+    first, second = (json.loads(server.run("keys", "revoke", made["id"], "--json").stdout) for _ in range(2))
+    assert (first["changed"], second["changed"]) == (True, False)
+    assert "revoked" in server.run("keys", "list").stdout
+    assert [entry.event for entry in server.entries("key/1") if hasattr(entry, "event")] == ["issued", "revoked"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("keys", "revoke", "key_0000000000000000"), "No key has the id"),
+        (("keys", "create", " ", "--group", "developers"), "name"),
+        (("keys", "create", "Ada", "--group", "No Group"), "cannot be a group"),
+        (("models", "pull", "nonsense"), "nonsense"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    lived: tuple[Server, list[str]], arguments: tuple[str, ...], words: str
+) -> None:
+    done = lived[0].run(*arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+GOOD = '[upstreams.u]\nbase_url = "http://127.0.0.1:1/v1"\n[models.m]\nroute = ["u"]\n'
+
+
+@pytest.mark.parametrize(
+    ("settings", "places"),
+    [
+        (GOOD + "[models.m2]\nroute = [\n", ["transom.toml:"]),
+        (GOOD + "[nonsense]\nx = 1\n", ["transom.toml:5:2:", "nonsense"]),
+        (GOOD + "[server]\nprot = 1\n", ["transom.toml:6:1:", "prot", "port"]),
+        (GOOD + "[server]\nport = 'x'\n", ["transom.toml:6:8:", "whole number"]),
+        (GOOD + "[server]\nworkers = 0\n", ["transom.toml:6:11:", "1"]),
+        (GOOD + '[models.x]\nroute = ["v"]\n', ["transom.toml:6:", "'v'", "not declared"]),
+        (GOOD + '[upstreams.v]\nbase_url = "http://127.0.0.1:1"\n', ["transom.toml:5:", "No model's route"]),
+        (GOOD + '[models."m@1"]\nroute = ["u"]\nin_service = true\n', ["transom.toml:5:", "declared twice"]),
+        (GOOD + '[models.p]\nroute = ["u"]\nprice = { currency = "EUR", input = "x", output = "1" }\n',
+         ["transom.toml:7:", "decimal"]),
+        (GOOD + "[safeguards.pii]\n", ["transom.toml:5:", "secrets"]),
+        (GOOD + "[server]\nworkers = 2\n[[limits]]\nrequests_per_minute = 1\n", ["transom.toml:7:", "workers = 1"]),
+        (GOOD + "[[limits]]\nrequests_per_minute = 0\n", ["transom.toml:6:23:"]),
+        (GOOD.replace("[models", 'key = "sk-in-the-clear-0123456789"\n[models', 1), ["transom.toml:3:7:", "env"]),
+        (GOOD + '[retention]\ndefault = "soon"\n', ["transom.toml:6:11:", "30d"]),
+    ],
+)  # fmt: skip
+def test_settings_that_are_wrong_are_said_with_place_and_remedy(
+    make_server: MakeServer, settings: str, places: list[str]
+) -> None:
+    """What `transom config check` prints (the test below runs it), without the start of a process each."""
+    home = make_server(settings).home
+    with pytest.raises(ConfigErrors) as raised:
+        read_running(home, read_settings(home))
+    said = str(raised.value)
+    for place in (*places, str(home.settings)):
+        assert place in said, said
+    assert "in-the-clear" not in said
+
+
+def test_every_problem_is_said_at_once(make_server: MakeServer) -> None:
+    server = make_server(GOOD + '[server]\nport = -1\nhots = "x"\n[models.x]\nroute = 7\n')
+    done = server.run("config", "check")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.findall(r"transom\.toml:(\d+):", done.stderr) == ["6", "7", "9"]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_secret_that_is_not_there_is_said(make_server: MakeServer) -> None:
+    server = make_server(GOOD.replace("[models", 'key = { env = "NOT_SET_ANYWHERE" }\n[models', 1))
+    done = server.run("config", "check")
+    assert done.returncode == 1
+    assert "NOT_SET_ANYWHERE" in done.stderr
+    assert "transom.toml:3:" in done.stderr or "upstreams.u.key" in done.stderr
+
+
+def test_help_names_every_command(lived: tuple[Server, list[str]]) -> None:
+    done = lived[0].run("--help")
+    for command in ("up", "explain", "keys", "models", "ledger", "config"):
+        assert re.search(rf"\b{command}\b", done.stdout)
+
+
+def test_two_doors_do_not_serve_one_home(sqlite_door: Door) -> None:
+    done = sqlite_door.server.run("up", "--port", "0")
+    assert done.returncode == 1
+    assert "Another Transom serves" in done.stderr
+
+
+def test_a_port_that_is_taken_is_said(make_server: MakeServer, sqlite_door: Door) -> None:
+    done = make_server(NO_ENGINE + GOOD).run("up", "--port", str(sqlite_door.server.port))
+    assert done.returncode == 1
+    assert "--port" in done.stderr
+
+
+def test_a_home_that_cannot_be_written_is_said(make_server: MakeServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = make_server(NO_ENGINE).run("keys", "list", environment={"TRANSOM_HOME": str(tmp_path / "file" / "home")})
+    assert done.returncode == 1
+    assert "TRANSOM_HOME" in done.stderr
