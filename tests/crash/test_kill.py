@@ -184,7 +184,10 @@ def test_two_workers_survive_the_death_of_their_parent(tmp_path: Path, upstream:
 
 
 async def kill_workers(door: Door, kills: int) -> None:
-    """Kill one of two workers, again and again; the other goes on, and what it has open stays its own."""
+    """Kill one of two workers, again and again; the other goes on, and what it has open stays its own.
+
+    The kernel may give all connections to one of them, so the one that was last at work is killed.
+    """
     found, clients = Crashes(), Clients(door)
     await door.start()
     assert door.process is not None
@@ -192,7 +195,7 @@ async def kill_workers(door: Door, kills: int) -> None:
         workers = await until_workers(door.process.pid, 2)
         clients.start()
         await asyncio.sleep(random.uniform(*LOAD_SECONDS))
-        os.kill(random.choice(workers), signal.SIGKILL)
+        os.kill(door.busiest(), signal.SIGKILL)
         found.kills += 1
         # The parent starts another after a second; the survivor or the newcomer closes what the dead one left open.
         await until_workers(door.process.pid, 2, without=workers)
@@ -240,9 +243,13 @@ async def outlive(door: Door, upstream: Scripted) -> None:
     assert door.process is not None
     workers = await until_workers(door.process.pid, 2)
     data = wire.request("POST", "/v1/chat/completions", key=door.key, body=chat("held"))
-    asking = [asyncio.create_task(wire.ask(door.port, data, seconds=30)) for _ in range(24)]
-    await wire.until(lambda: upstream.asked["held"] == len(asking))
-    await wire.until(lambda: len(door.told()) == len(asking))
+    asking: list[asyncio.Task[Reply]] = []
+    # The kernel shares connections out as it likes: go on until both workers have some.
+    while len(door.instances()) < len(workers):
+        assert len(asking) < 400, "one worker gets everything"
+        asking += [asyncio.create_task(wire.ask(door.port, data, seconds=30)) for _ in range(8)]
+        sent = len(asking)
+        await wire.until(lambda sent=sent: upstream.asked["held"] == len(door.told()) == sent)  # type: ignore[misc] # mypy cannot type the default
     os.kill(workers[0], signal.SIGKILL)
     # The dead one's are closed while the survivor's are under way: they must stay open.
     until = time.monotonic() + 15
@@ -252,7 +259,7 @@ async def outlive(door: Door, upstream: Scripted) -> None:
     upstream.gate.set()
     replies = await asyncio.gather(*asking)
     survived = [reply for reply in replies if reply.raw]
-    assert survived, "all requests were on one worker: the test shows nothing"
+    assert survived
     assert len(survived) + len(closed) == len(asking)
     for reply in survived:
         assert reply.status == 200
@@ -267,6 +274,7 @@ async def outlive(door: Door, upstream: Scripted) -> None:
 @pytest.mark.timeout(60)
 def test_what_a_living_worker_has_open_is_not_closed_by_another(tmp_path: Path, upstream: Scripted) -> None:
     upstream.gate.clear()
+    upstream.asked.clear()
     door = Door(tmp_path / "home", models(upstream.url, "held", timeouts="{ first_byte = 40 }"), workers=2)
     try:
         asyncio.run(outlive(door, upstream))

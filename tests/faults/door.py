@@ -204,6 +204,18 @@ class Door:
         with self.stores() as stores, stores.database.begin(write=False) as connection:
             return [decode(bytes(row.body)) for row in connection.execute(text("SELECT body FROM entry ORDER BY id"))]
 
+    def instances(self) -> set[str]:
+        """The processes that have opened decisions."""
+        query = text("SELECT DISTINCT instance FROM entry WHERE type = 'decision/1'")
+        with self.stores() as stores, stores.database.begin(write=False) as connection:
+            return {row.instance for row in connection.execute(query)}
+
+    def busiest(self) -> int:
+        """The process that opened the newest decision."""
+        query = text("SELECT instance FROM entry WHERE type = 'decision/1' ORDER BY id DESC LIMIT 1")
+        with self.stores() as stores, stores.database.begin(write=False) as connection:
+            return int(connection.execute(query).scalar_one().split("/")[1])
+
     def told(self) -> dict[str, Told]:
         """Every decision on record by id; asserts that none has two beginnings or two ends."""
         decisions: dict[str, DecisionEntry] = {}
