@@ -86,12 +86,14 @@ class Refusal(TransomError):
         param: str | None = None,
         retry_after: int | None = None,
         policies: tuple[str, ...] = (),
+        allow: str | None = None,
     ) -> None:
         self.message = message
         self.code = code or self.default_code
         self.param = param
         self.retry_after = retry_after
         self.policies = policies
+        self.allow = allow
         self.decision: str | None = None
         """The decision that recorded it, once there is one."""
         super().__init__(message)

@@ -139,7 +139,9 @@ class Call(msgspec.Struct, frozen=True):
     stream: bool
     body: bytes
     texts: tuple[str, ...]
-    """Every text a safeguard must see, in order: system prompts, messages, tool results, inputs."""
+    """Every text a safeguard must see: whatever in the body is a string, known field or not."""
+    opaque: bool = False
+    """It also holds what no safeguard can read: token arrays."""
 
 
 class Finding(msgspec.Struct, frozen=True):

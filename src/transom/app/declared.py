@@ -1,5 +1,6 @@
 """Declared files to values in force: all or nothing."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from transom.upstreams.settings import UpstreamSettings
 
 EMBEDDED = "embedded"
 """The name by which a route means the embedded engine."""
+_SECRET_HEADERS = frozenset(("authorization", "api-key", "x-api-key", "cookie", "proxy-authorization"))
 SAFEGUARDS = (Secrets(),)
 """Every safeguard there is."""
 
@@ -109,6 +111,7 @@ def _cross_problems(settings: Settings) -> list[ConfigError]:
         wrong = price_problem(model.price) if model.price is not None else None
         if wrong is not None:
             problems.append(ConfigError(wrong, file=f"models.{name}.price"))
+    problems += _secrets_in_the_clear(settings)
     if EMBEDDED in settings.upstreams:
         problems.append(
             ConfigError("This name is the embedded engine's. Give the upstream another.", file=f"upstreams.{EMBEDDED}")
@@ -124,6 +127,32 @@ def _cross_problems(settings: Settings) -> list[ConfigError]:
     return problems
 
 
+def _secrets_in_the_clear(settings: Settings) -> list[ConfigError]:
+    """Find secrets that stand in the file itself. What is found is never shown."""
+    problems = []
+    url = settings.storage.database
+    if isinstance(url, str) and re.search(r"://[^/@]*:[^/@]+@", url):
+        problems.append(
+            ConfigError(
+                "The URL holds a password. Put the URL into the environment or a file, and name it here: "
+                '{ env = "NAME" } or { file = "/path" }.',
+                file="storage.database",
+            )
+        )
+    for name, upstream in settings.upstreams.items():
+        secret = _SECRET_HEADERS | {upstream.key_header.lower()}
+        problems += [
+            ConfigError(
+                f"The header {header} carries a secret, which must not stand here. Use `key`, or a reference: "
+                '{ env = "NAME" } or { file = "/path" }.',
+                file=f"upstreams.{name}.headers.{header}",
+            )
+            for header, value in upstream.headers.items()
+            if isinstance(value, str) and header.lower() in secret
+        ]
+    return problems
+
+
 def _upstream_names(settings: Settings) -> frozenset[str]:
     names = frozenset(settings.upstreams)
     return names | {EMBEDDED} if settings.engine.enabled is not False else names
@@ -131,13 +160,10 @@ def _upstream_names(settings: Settings) -> frozenset[str]:
 
 def _upstreams(settings: Settings, before: Running | None) -> dict[str, Upstream]:
     old = {} if before is None else before.upstreams
-    upstreams = {
+    return {
         name: old[name] if name in old and old[name].settings == wanted else Upstream(name, wanted)
         for name, wanted in settings.upstreams.items()
     }
-    if EMBEDDED in old:
-        upstreams[EMBEDDED] = old[EMBEDDED]
-    return upstreams
 
 
 def files_of(home: Home) -> tuple[tuple[Path, int, int], ...]:

@@ -5,12 +5,10 @@ import logging
 import time
 
 from transom.app.build import BUILD, Parts
-from transom.app.declared import files_of, read_running, read_settings
-from transom.config.digest import digest
-from transom.errors import ConfigError, NotDurable
+from transom.app.declared import EMBEDDED, Settings, files_of, read_running, read_settings
+from transom.errors import ConfigError, NotDurable, TransomError
 from transom.gateway.running import Running
 from transom.ledger.entry import PolicyEntry, SettingsEntry, new_id, timestamp
-from transom.values import Digest
 
 _log = logging.getLogger("transom.reload")
 _LOOK_SECONDS = 0.5
@@ -19,8 +17,11 @@ _LOOK_SECONDS = 0.5
 class Reloader:
     """Keeps a door's running set equal to the files; where it is not, the door's `reload_problem` says why."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, *, alone: bool) -> None:
+        """`alone`: no other process serves this home."""
         self._parts = parts
+        self._alone = alone
+        self._turn = asyncio.Lock()
         self._seen = files_of(parts.stores.home)
 
     async def watch(self) -> None:
@@ -34,25 +35,42 @@ class Reloader:
                     continue  # said in the log and on the page; the running set stays
 
     async def reload(self) -> Running:
-        """Read everything again and put it in force. Raises `ConfigError` with every place; then nothing changes."""
+        """Read everything again and put it in force. Raises `ConfigError` with every place; then nothing changes.
+
+        One at a time: of two that overlap, the one that read older files might win.
+        """
+        async with self._turn:
+            return await self._reload()
+
+    async def _reload(self) -> Running:
         home, door = self._parts.stores.home, self._parts.door
         self._seen = files_of(home)
         before = door.running
         try:
-            running = await asyncio.to_thread(lambda: read_running(home, read_settings(home), before))
-        except (ConfigError, OSError) as error:
+            settings, running = await asyncio.to_thread(self._read, before)
+        except (TransomError, OSError) as error:
             door.reload_problem = str(error)
             door.telemetry.reloaded("refused")
             _log.error("the files are not taken up, what ran before stays: %s", error)
             raise error if isinstance(error, ConfigError) else ConfigError(f"{error}") from error
         door.reload_problem = None
+        # The engine may have come or gone while the files were read.
+        if EMBEDDED in before.upstreams:
+            running.upstreams[EMBEDDED] = before.upstreams[EMBEDDED]
         door.running = running
+        door.decisions.retain_seconds = settings.retention.default
         door.telemetry.reloaded("taken up")
         for name, upstream in before.upstreams.items():
             if running.upstreams.get(name) is not upstream:
                 upstream.retire()
         await note_in_force(self._parts, before)
         return running
+
+    def _read(self, before: Running) -> tuple[Settings, Running]:
+        settings = read_settings(self._parts.stores.home)
+        if settings.limits and not self._alone:
+            raise ConfigError("Rates are counted in one process, and several serve here. Remove [[limits]].")
+        return settings, read_running(self._parts.stores.home, settings, before)
 
 
 async def note_in_force(parts: Parts, before: Running | None) -> None:
@@ -61,10 +79,8 @@ async def note_in_force(parts: Parts, before: Running | None) -> None:
     now = time.time_ns() // 1_000_000
     try:
         if before is None or before.policies.digest != running.policies.digest:
-            files: dict[str, Digest] = {
-                str(name): digest(text.encode()) for name, text in running.policies.texts.items()
-            }
-            entry = PolicyEntry(id=new_id(now), at=timestamp(now), digest=running.policies.digest, files=files)
+            policies = running.policies
+            entry = PolicyEntry(id=new_id(now), at=timestamp(now), digest=policies.digest, files=dict(policies.files))
             await parts.door.decisions.note(entry)
         if before is None or _declared(before) != _declared(running):
             await parts.door.decisions.note(

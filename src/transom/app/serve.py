@@ -21,7 +21,7 @@ _log = logging.getLogger("transom")
 Started = Callable[[Parts], Awaitable[None]]
 
 
-async def serve(stores: Stores, listener: socket.socket, link: EngineLink, started: Started) -> None:
+async def serve(stores: Stores, listener: socket.socket, link: EngineLink, started: Started, *, alone: bool) -> None:
     """Serve on `listener` until SIGINT or SIGTERM. `started` runs once requests are answered.
 
     The database must be at this version's schema. Raises `ConfigErrors`, `StorageError`, `LedgerError` where it
@@ -31,7 +31,7 @@ async def serve(stores: Stores, listener: socket.socket, link: EngineLink, start
     if closed:
         _log.warning("%d decisions that were open at the last end were closed as interrupted", closed)
     parts = build(stores)
-    reloader, housekeeping = Reloader(parts), Housekeeping(parts)
+    reloader, housekeeping = Reloader(parts, alone=alone), Housekeeping(parts)
     parts.door.reload = reloader.reload
     link.attach(parts.door)
     _add_probes(parts)
@@ -51,9 +51,10 @@ async def serve(stores: Stores, listener: socket.socket, link: EngineLink, start
     try:
         await server.serve(sockets=[listener])
     finally:
-        for task in tasks:
+        # What still answers after a second signal is cut here, before its decision is closed.
+        for task in (*tasks, *server.server_state.tasks):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *server.server_state.tasks, return_exceptions=True)
         await _finish(parts, housekeeping)
 
 
@@ -91,10 +92,13 @@ async def _finish(parts: Parts, housekeeping: Housekeeping) -> None:
     """Leave nothing undone: counts, writes, the instance's own end through the code that recovers, the log."""
     try:
         await housekeeping.note_counts()
+    except (NotDurable, StorageError):
+        _log.exception("the last counts are not on record yet")
+    try:
         if await parts.writer.stop():
             with parts.stores.database.begin() as connection:
                 bury(connection, parts.instance, parts.writer.settled)
-    except (NotDurable, StorageError):
+    except StorageError:
         _log.exception("not everything could be recorded at the end; the next start closes what is open")
     await asyncio.to_thread(parts.sequencer.stop)
     for upstream in parts.door.running.upstreams.values():

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from transom.app.build import Parts, Stores, open_stores
+from transom.app.declared import read_running
 from transom.app.engine_news import EngineLink, EngineNews
 from transom.app.home import Home, prepare
 from transom.app.serve import serve
@@ -65,7 +66,6 @@ async def _up(stores: Stores, screen: Screen, port: int | None, workers: int | N
     listener = _listen(settings.server.host, settings.server.port if port is None else port)
     wanted = settings.engine_wanted and settings.engine.wanted()
     link = EngineLink(wanted=wanted)
-    first_key = _first_key(stores)
     engine: Engine | None = None
     if wanted:
         weights = await asyncio.to_thread(ensure_weights, home.path, screen.pulling)
@@ -80,7 +80,8 @@ async def _up(stores: Stores, screen: Screen, port: int | None, workers: int | N
             screen.engine("starting", None)
             with contextlib.suppress(StartError):
                 await engine.wait_ready(_LOAD_SECONDS)
-        screen.serving(url, home, first_key)
+        # Made only when it can be shown: it is shown once.
+        screen.serving(url, home, _first_key(stores))
 
     telling: set[asyncio.Task[None]] = set()
 
@@ -89,8 +90,9 @@ async def _up(stores: Stores, screen: Screen, port: int | None, workers: int | N
 
     try:
         if count == 1:
-            await serve(stores, listener, link, started)
+            await serve(stores, listener, link, started, alone=True)
         else:
+            read_running(home, settings)  # what is wrong with the files is said here, not by each of them
             await Workers(str(home.path), listener, link, count, started).run()
     finally:
         screen.stopping()

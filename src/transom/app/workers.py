@@ -20,9 +20,11 @@ from transom.app.engine_news import EngineLink, EngineNews
 from transom.app.home import find_home
 from transom.app.logs import set_up_logs
 from transom.app.serve import serve
+from transom.errors import StartError, TransomError
 
 _log = logging.getLogger("transom.workers")
 _RESTART_SECONDS = 1.0
+_TRIES = 5
 _STOP_SECONDS = 30.0
 _news = msgspec.json.Decoder(EngineNews)
 
@@ -49,22 +51,29 @@ class Workers:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stopping.set)
         self._link.listen(self._tell)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._count):
-                group.create_task(self._keep())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._count):
+                    group.create_task(self._keep())
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
 
     def _tell(self, news: EngineNews) -> None:
         for writer in self._inputs.values():
             writer.write(msgspec.json.encode(news) + b"\n")
 
     async def _keep(self) -> None:
+        in_vain = 0
         while not self._stopping.is_set():
-            await self._live_once()
+            in_vain = 0 if await self._live_once() else in_vain + 1
+            if in_vain == _TRIES:
+                raise StartError("The serving processes cannot start; the log says why. Mend it, and start again.")
             if not self._stopping.is_set():
                 _log.error("a serving process ended by itself; another takes its place")
                 await asyncio.sleep(_RESTART_SECONDS)
 
-    async def _live_once(self) -> None:
+    async def _live_once(self) -> bool:
+        """See one process through its life; say whether it ever answered."""
         descriptor = self._listener.fileno()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -92,17 +101,21 @@ class Workers:
                 await asyncio.wait((ended,), timeout=_STOP_SECONDS)
         finally:
             stopping.cancel()
-            answering.cancel()
+            if not answering.done():
+                answering.cancel()
             del self._inputs[process.pid]
             if not ended.done():
                 process.kill()
             await ended
+        return answering.done() and not answering.cancelled() and answering.result()
 
-    async def _hear_answering(self, output: asyncio.StreamReader) -> None:
-        if await output.readline():
-            self._answering += 1
-            if self._answering == self._count:
-                await self._started()
+    async def _hear_answering(self, output: asyncio.StreamReader) -> bool:
+        if not await output.readline():
+            return False
+        self._answering += 1
+        if self._answering == self._count:
+            await self._started()
+        return True
 
 
 async def _work(home: str, descriptor: int) -> None:
@@ -111,7 +124,7 @@ async def _work(home: str, descriptor: int) -> None:
     link = EngineLink(wanted=stores.settings.engine_wanted)
     reading = asyncio.create_task(_hear(link))
     try:
-        await serve(stores, socket.socket(fileno=descriptor), link, _tell_parent)
+        await serve(stores, socket.socket(fileno=descriptor), link, _tell_parent, alone=False)
     finally:
         reading.cancel()
         stores.close()
@@ -135,5 +148,9 @@ async def _tell_parent(_parts: Parts) -> None:
 
 if __name__ == "__main__":
     set_up_logs()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_work(sys.argv[1], int(sys.argv[2])))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_work(sys.argv[1], int(sys.argv[2])))
+    except TransomError as error:
+        _log.error("a serving process cannot start: %s", error)
+        sys.exit(1)

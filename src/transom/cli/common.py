@@ -12,7 +12,7 @@ from transom.app.build import Stores, open_stores
 from transom.app.home import find_home, prepare
 from transom.storage.migrate import migrate
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from transom.cli.common import AsJson, console, stores
 from transom.decisions import explain as stories
@@ -25,7 +26,15 @@ def explain(
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for word, sentence in stories.tell(story):
-        table.add_row(word, sentence)
+        table.add_row(word, Text(_printable(sentence)))
     for part in story.content:
-        table.add_row(part.part, part.text or "not kept")
+        table.add_row(part.part, Text(_printable(part.text or "not kept")))
     console.print(table)
+
+
+def _printable(text: str) -> str:
+    """Take out what would act on a terminal: a model's answer may hold escape sequences."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )

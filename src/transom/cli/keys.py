@@ -33,7 +33,7 @@ def create(
     if as_json:
         print_json({"id": issued.id, "key": issued.key})
         return
-    console.print(f"Key [bold]{issued.id}[/] for {name!r}, shown this once:\n\n  {issued.key}\n", soft_wrap=True)
+    console.print(f"Key {issued.id} for {name!r}, shown this once:\n\n  {issued.key}\n", soft_wrap=True)
 
 
 @app.command("list")

@@ -58,7 +58,7 @@ class _Screen:
 
     def serving(self, url: str, home: Home, first_key: Issued | None) -> None:
         """Say that requests are answered, and where."""
-        console.print(f"\n[bold]Transom answers at {url}[/]", soft_wrap=True)
+        console.print(f"\nTransom answers at {url}", style="bold", soft_wrap=True)
         console.print(
             f"  pages      {url}/\n  settings   {home.settings}\n  policies   {home.policies}", soft_wrap=True
         )

@@ -141,12 +141,14 @@ class Decisions:
         """
         if not record.closed:
             self._writer.submit(self._closing(record, outcome))
+            record.closed = True
 
     async def refuse(self, record: Record, outcome: Outcome) -> None:
         """Record a decision that was never opened together with its end, durable on return. Raises `NotDurable`."""
         write = self._closing(record, outcome)
         write.done = self._writer.future()
         self._writer.submit(write)
+        record.closed = True
         await write.done
 
     async def note(self, entry: Entry) -> None:
@@ -171,7 +173,6 @@ class Decisions:
         return Write([row], contents)
 
     def _closing(self, record: Record, outcome: Outcome) -> Write:
-        record.closed = True
         if record.opening is None:
             write = self._opening(record)
         else:

@@ -215,7 +215,11 @@ class GroupCommit:
     def _drop(self, write: Write) -> str | None:
         """Say why a write must not happen: its key no longer stands, or what it closes was itself dropped."""
         if write.after is not None:
-            return write.after.dropped
+            if write.after.dropped is not None:
+                # Nobody was answered and nobody will be, but somebody asked: that goes on record whole.
+                write.entries[:0], write.contents[:0] = write.after.entries, write.after.contents
+                write.after = None
+            return None
         return self._standing.refusal(write.caller) if write.caller is not None else None
 
     def _told(self, batch: list[Write], error: StorageError | None, seconds: float) -> None:
@@ -296,6 +300,7 @@ def _tell(write: Write, error: Exception | None) -> None:
         write.done.set_result(None)
     else:
         write.done.set_exception(error)
+        write.done.exception()  # its client may have left: then nobody asks, and asyncio would log the text
 
 
 def _not_durable() -> NotDurable:

@@ -11,7 +11,7 @@ import msgspec
 from transom.errors import InvalidRequest
 
 _FIRST = re.compile(rb'\s*\{\s*"model"\s*:\s*("[^"\\\x00-\x1f]*")')
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:,]', re.DOTALL)
 
 
 def swap_model(body: bytes, name: str) -> bytes:

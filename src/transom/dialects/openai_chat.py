@@ -10,6 +10,7 @@ import msgspec
 
 from transom.dialects.model_name import swap_model
 from transom.dialects.openai_json import Answer, read_name, read_request, read_response, read_usage
+from transom.dialects.strings import strings
 from transom.values import Call, RequestedModel, UpstreamModel
 
 PATH = b"/chat/completions"
@@ -20,21 +21,8 @@ _LAST = 16
 """A stream's finish reason, usage and end mark are looked for in its last 16 events, within its last 64 KiB."""
 
 
-class _Part(msgspec.Struct):
-    text: str | None = None
-
-
-class _Function(msgspec.Struct):
-    arguments: str | None = None
-
-
-class _ToolCall(msgspec.Struct):
-    function: _Function | None = None
-
-
 class _Message(msgspec.Struct):
-    content: str | list[_Part] | None = None
-    tool_calls: list[_ToolCall] | None = None
+    content: str | list[dict[str, msgspec.Raw]] | None = None
 
 
 class _Request(msgspec.Struct):
@@ -64,7 +52,7 @@ _responses = msgspec.json.Decoder(_Response)
 def read(body: bytes) -> Call:
     """Read a request. Raises `InvalidRequest` naming the field that is wrong."""
     request = read_request(_requests, body)
-    return Call("infer", RequestedModel(request.model), request.stream is True, body, _texts(request.messages))
+    return Call("infer", RequestedModel(request.model), request.stream is True, body, strings(body))
 
 
 def write(call: Call, model: UpstreamModel) -> bytes:
@@ -106,15 +94,3 @@ def read_stream(received: bytes) -> Answer:
 def _last_events(received: bytes) -> list[bytes]:
     lines = received[-_TAIL:].splitlines()
     return [line[5:].strip() for line in lines if line.startswith(b"data:")][-_LAST:]
-
-
-def _texts(messages: list[_Message]) -> tuple[str, ...]:
-    texts: list[str] = []
-    for message in messages:
-        if isinstance(message.content, str):
-            texts.append(message.content)
-        elif message.content is not None:
-            texts.extend(part.text for part in message.content if part.text is not None)
-        functions = (tool_call.function for tool_call in message.tool_calls or ())
-        texts.extend(function.arguments for function in functions if function and function.arguments)
-    return tuple(texts)

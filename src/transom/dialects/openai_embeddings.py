@@ -6,6 +6,7 @@ import msgspec
 
 from transom.dialects.model_name import swap_model
 from transom.dialects.openai_json import Answer, read_name, read_request, read_response, read_usage
+from transom.dialects.strings import strings
 from transom.values import Call, RequestedModel, UpstreamModel
 
 PATH = b"/embeddings"
@@ -32,11 +33,11 @@ _responses = msgspec.json.Decoder(_Response)
 
 
 def read(body: bytes) -> Call:
-    """Read a request. Token arrays hold no text that a safeguard could read; they travel on as they are."""
+    """Read a request. Token arrays travel on as they are; no safeguard can read them, and the call says so."""
     request = read_request(_requests, body)
     inputs = [request.input] if isinstance(request.input, str) else request.input
-    texts = tuple(text for text in inputs if isinstance(text, str))
-    return Call("embed", RequestedModel(request.model), stream=False, body=body, texts=texts)
+    opaque = any(not isinstance(each, str) for each in inputs)
+    return Call("embed", RequestedModel(request.model), stream=False, body=body, texts=strings(body), opaque=opaque)
 
 
 def write(call: Call, model: UpstreamModel) -> bytes:

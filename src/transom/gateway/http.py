@@ -90,7 +90,7 @@ class Gateway:
                 "/v1/models."
             )
         if request.method != route.method and not (request.method == "HEAD" and route.method == "GET"):
-            raise MethodNotAllowed(f"{route.path} takes {route.method}.")
+            raise MethodNotAllowed(f"{route.path} takes {route.method}.", allow=route.method)
         await route.handler(request)
 
     async def _chat(self, request: Request) -> None:

@@ -59,7 +59,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         # 9. safeguards: answers are not checked, and the record says so.
         outcome.verdicts = running.safeguards.skip_answer(safeguards)
         # 10. durable: then, and only then, the first byte may leave.
-        if call.stream and _content_type(response).startswith(b"text/event-stream"):
+        if call.stream and response.status == 200 and _content_type(response).startswith(b"text/event-stream"):
             await relay_stream(door, request, record, outcome, dialect, response)
         else:
             await _relay_whole(door, request, record, outcome, dialect, response)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from transom.decisions.record import Outcome, Record
 from transom.decisions.writer import KeyNoLongerStandsError
-from transom.errors import Refusal
+from transom.errors import NotDurable, Refusal, StorageError
 from transom.gateway.refuse import no_longer_stands, permit, record_refusal, stands
 from transom.gateway.request import Request
 from transom.gateway.running import NOBODY, Door
@@ -33,6 +33,10 @@ async def ruled(
         outcome.status, outcome.http_status = "answered", 200
     except Refusal as refusal:
         raise await _recorded(door, record, outcome, refusal) from refusal
+    except StorageError as error:
+        text = "What was asked for cannot be read now. Try again shortly."
+        unread = NotDurable(text, code="not_readable", retry_after=1)
+        raise await _recorded(door, record, outcome, unread) from error
     except KeyNoLongerStandsError as error:
         record.opening = None
         raise await _recorded(door, record, outcome, no_longer_stands(str(error))) from error

@@ -120,7 +120,8 @@ async def record_refusal(door: Door, record: Record, outcome: Outcome, refusal: 
         record.opening = None
         return await record_refusal(door, record, outcome, no_longer_stands(str(error)))
     except NotDurable as error:
-        # What could not be written stays in line and is written when it can be: the record will tell of this too.
+        # What could not be written stays in line and is written when it can be: a refusal as it was ruled, since what
+        # the caller is told instead says nothing of the request.
         _describe(outcome, error)
         return error
     return refusal
@@ -138,6 +139,8 @@ async def send_refusal(request: Request, refusal: Refusal, decision: str | None)
         headers.append((b"transom-decision", decision.encode()))
     if refusal.retry_after is not None:
         headers.append((b"retry-after", b"%d" % refusal.retry_after))
+    if refusal.allow is not None:
+        headers.append((b"allow", refusal.allow.encode()))
     if refusal.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if refusal.status == 408:

@@ -10,8 +10,8 @@ from transom.upstreams.errors import UpstreamError, UpstreamTimedOut
 from transom.upstreams.response import Response
 from transom.values import Attempt, Call, Version
 
-_NEXT = frozenset((401, 403, 404, 408, 429, 500, 502, 503, 504, 529))
-"""Answers that say nothing of the request itself: another upstream may do better."""
+_NEXT = frozenset((401, 403, 404, 408, 429))
+"""Besides 5xx, answers that say nothing of the request itself: another upstream may do better."""
 _OWN = frozenset((401, 403, 404))
 """Of these, what concerns Transom's own key or settings there: never shown to the caller as if it were theirs."""
 
@@ -43,7 +43,7 @@ async def send_along(
             last = refusal_of(error, version)
             continue
         attempts.append(_attempt(target.upstream, str(response.status), began))
-        if response.status not in _NEXT:
+        if response.status < 500 and response.status not in _NEXT:
             return upstream, response
         last = await _refusal_from(response, version)
     assert last is not None

@@ -56,9 +56,11 @@ class Safeguards:
         safeguard = self._known.get(name)
         if safeguard is None:
             return Verdict(name, "prompt", "not run", (), 0, "not configured")
+        if call.opaque:
+            return Verdict(name, "prompt", "not run", (), 0, "token arrays cannot be read")
         findings = safeguard.find(call.texts)
         verdict = self._settings[name].verdict if findings else "pass"
-        return Verdict(name, "prompt", verdict, findings, _size(call.texts), "texts, whole")
+        return Verdict(name, "prompt", verdict, findings, _size(call.texts), "every string, whole")
 
 
 def refuse_blocked(verdicts: tuple[Verdict, ...]) -> None:
@@ -70,13 +72,12 @@ def refuse_blocked(verdicts: tuple[Verdict, ...]) -> None:
         if verdict.verdict == "block":
             kinds = ", ".join(sorted({finding.kind for finding in verdict.findings}))
             raise Blocked(
-                f"The safeguard `{verdict.safeguard}` found {kinds} in the prompt. Take it out and ask again.",
-                param="messages",
+                f"The safeguard `{verdict.safeguard}` found {kinds} in the prompt. Take it out and ask again."
             )
         if verdict.verdict == "not run":
             raise Blocked(
                 f"Policy asks for the safeguard `{verdict.safeguard}`, which did not run ({verdict.mode}). "
-                "The operator must configure it.",
+                "Send text, or ask the operator to configure it.",
                 code="safeguard_not_run",
             )
 
