@@ -1,7 +1,6 @@
 """Callers and resources to ask about."""
 
-from transom.policy.vocabulary import DOOR
-from transom.values import OPENNESS, RUNGS, Caller, CallerId, Digest, Openness, Pseudonym, Resource, Rung
+from transom.values import DOOR, OPENNESS, RUNGS, Caller, CallerId, Digest, Openness, Pseudonym, Resource, Rung
 
 __all__ = ["DOOR", "caller", "model"]
 

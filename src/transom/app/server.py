@@ -37,9 +37,8 @@ class Together:
         elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
             self._head = data
             return
-        if (
-            not self._transport.is_closing()
-        ):  # uvloop would raise; the client is gone, and the cycle is about to hear it
+        # To a closing one uvloop would raise: the client is gone, and the cycle is about to hear it.
+        if not self._transport.is_closing():
             self._transport.write(data)
 
     def flush(self) -> None:

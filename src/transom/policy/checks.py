@@ -14,8 +14,8 @@ import msgspec
 from cedarpy import pst
 
 from transom.config.duration import duration
-from transom.policy.vocabulary import ANNOTATIONS, DOOR, LADDERS, NAMES
-from transom.values import Obligations, VersionName
+from transom.policy.vocabulary import ANNOTATIONS, LADDERS, NAMES
+from transom.values import DOOR, Obligations, VersionName
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _COMPARE: dict[str, Callable[[int, int], bool]] = {

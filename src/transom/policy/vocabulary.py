@@ -1,19 +1,15 @@
-"""The words that policies may use, as shipped: the schema, the door, the starter set."""
+"""The words that policies may use, as shipped: the schema, the starter set."""
 
 from importlib.resources import files
 
 import msgspec
 
-from transom.config.digest import digest
-from transom.values import OPENNESS, RUNGS, Resource
+from transom.values import OPENNESS, RUNGS
 
 _HERE = files(__package__)
 
 SCHEMA = (_HERE / "schema.cedarschema").read_text(encoding="utf-8")
 """The Cedar schema, as text."""
-
-DOOR = Resource(type="Door", id="transom", attributes={}, digest=digest(b"{}"))
-"""What is asked for wherever it is not a model version."""
 
 ACTIONS = (
     "infer",
