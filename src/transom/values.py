@@ -176,6 +176,8 @@ class Usage(msgspec.Struct, frozen=True):
     """Output tokens, reasoning tokens excluded."""
     reasoning: int | None
     source: Literal["upstream", "absent"]
+    cache_write: int | None = None
+    """Input tokens that were written into a cache, billed apart by some; in none of the other classes."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
