@@ -1,5 +1,6 @@
 """The migrations, all together, are the tables; and the way down and up again loses no table."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, inspect, text
 import transom.storage.migrations
 from transom.errors import StartError
 from transom.storage.engine import Database, open_database
-from transom.storage.migrate import head, migrate
+from transom.storage.migrate import ensure_schema, head, migrate
 from transom.storage.tables import metadata
 
 
@@ -83,7 +84,39 @@ def test_a_newer_database_is_left_alone(database: Database) -> None:
     migrate(database)
     with database.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'v9999'"))
-    with pytest.raises(StartError, match="another version"):
-        migrate(database)
+    for work in (migrate, ensure_schema):
+        with pytest.raises(StartError, match=r"newer version.*v9999.*Use the newer version"):
+            work(database)
     with database.begin(write=False) as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "v9999"
+
+
+NEXT = """revision = "v9998"
+down_revision = "{last}"
+
+
+def upgrade():
+    from alembic import op
+
+    op.execute("CREATE TABLE made_by_the_next_version (id INTEGER)")
+"""
+
+
+def test_an_older_database_waits_for_the_start(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_schema(database)  # an empty one is made ready
+    before = tables(database)
+    assert before.keys() == {*metadata.tables, "alembic_version"}
+    ensure_schema(database)
+    last = head()
+    steps = tmp_path / "migrations"
+    shutil.copytree(next(iter(transom.storage.migrations.__path__)), steps)
+    (steps / "versions" / "v9998_next.py").write_text(NEXT.format(last=last))
+    monkeypatch.setattr("transom.storage.migrate._MIGRATIONS", steps)
+    with pytest.raises(StartError, match=rf"older version.*{last}.*v9998.*`transom up` once"):
+        ensure_schema(database)
+    assert tables(database) == before
+    migrate(database)
+    ensure_schema(database)
+    assert "made_by_the_next_version" in tables(database)

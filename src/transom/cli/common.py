@@ -10,7 +10,7 @@ from rich.console import Console
 
 from transom.app.build import Stores, open_stores
 from transom.app.home import find_home, prepare
-from transom.storage.migrate import migrate
+from transom.storage.migrate import ensure_schema
 
 console = Console(highlight=False, markup=False)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -18,12 +18,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 @contextmanager
 def stores() -> Iterator[Stores]:
-    """Open what lives in TRANSOM_HOME, made first where there is nothing yet."""
+    """Open what lives in TRANSOM_HOME, made first where there is nothing yet; what is there is not migrated."""
     home = find_home()
     prepare(home)
     opened = open_stores(home)
     try:
-        migrate(opened.database)
+        ensure_schema(opened.database)
         yield opened
     finally:
         opened.close()

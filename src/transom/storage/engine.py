@@ -12,15 +12,17 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from transom.errors import StartError, StorageError
+from transom.errors import ConfigError, StorageError
 
 T = TypeVar("T")
 _BUSY_MS = 5_000
+_SETTING = "storage.database"
+_FORMS = "Write sqlite:///FILE or postgresql://USER@HOST/NAME."
 
 
 class Database:
@@ -68,29 +70,37 @@ class Database:
 
 
 def open_database(url: str) -> Database:
-    """Open the database at `url` (`sqlite:///FILE` or `postgresql://…`).
+    """Open the database at `url` (`sqlite:///FILE` or `postgresql://…`). Connects only when it is first used.
 
-    Raises `StartError` where the URL is of neither kind.
+    Raises `ConfigError`, whose `file` is the setting's path, where the URL is of neither kind, and never shows it.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
+    try:
+        return Database(_engine(make_url(url)))
+    except (ArgumentError, ValueError):
+        # `from None`: what SQLAlchemy could not read is a part of the URL, perhaps of its password.
+        raise ConfigError(
+            f"This is no database's URL. {_FORMS} A password's special characters are written as %XX in it.",
+            file=_SETTING,
+        ) from None
+
+
+def _engine(url: URL) -> Engine:
+    kind = url.get_backend_name()
+    if kind == "sqlite":
         engine = sqlalchemy.create_engine(
-            parsed,
-            poolclass=NullPool if parsed.database in (None, ":memory:") else QueuePool,
+            url.set(drivername="sqlite"),
+            poolclass=NullPool if url.database in (None, ":memory:") else QueuePool,
             connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False, "cached_statements": 512},
         )
         event.listen(engine, "connect", _prepare_sqlite)
-        return Database(engine)
-    if parsed.get_backend_name() == "postgresql":
-        engine = sqlalchemy.create_engine(
-            parsed.set(drivername="postgresql+psycopg"),
+        return engine
+    if kind == "postgresql":
+        return sqlalchemy.create_engine(
+            url.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
             connect_args={"connect_timeout": 5, "options": "-c synchronous_commit=on -c lock_timeout=5000"},
         )
-        return Database(engine)
-    raise StartError(
-        f"storage.database is a {parsed.get_backend_name()!r} URL. Use sqlite:///FILE or postgresql://HOST/NAME."
-    )
+    raise ConfigError(f"Transom cannot use a database of the kind {kind!r}. {_FORMS}", file=_SETTING)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
