@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transom.config.duration import Duration
-from transom.config.files import load, parse, relocate
+from transom.config.files import Source, parse, read, relocate
 from transom.config.secrets import SecretRef
 from transom.errors import ConfigError, ConfigErrors
 
@@ -69,7 +69,8 @@ timeout = "2m"
 route = ["a", { upstream = "b" }]
 weight = 1
 """)
-    assert load(path, SECTIONS) == {
+    source = read(path)
+    assert parse(source.data, source.file, SECTIONS) == {
         "gateway": Gateway(9),
         "upstreams": {
             "a": Upstream("https://a", SecretRef(env="A"), {"x": "y", "z": SecretRef(file="/z")}, Duration(120), "fast")
@@ -159,7 +160,7 @@ def test_a_file_that_is_not_utf_8_says_where() -> None:
 
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigErrors, match="cannot be read: No such file"):
-        load(tmp_path / "transom.toml", SECTIONS)
+        read(tmp_path / "transom.toml")
 
 
 def test_a_type_that_no_setting_can_have_is_a_programmers_error() -> None:
@@ -168,11 +169,24 @@ def test_a_type_that_no_setting_can_have_is_a_programmers_error() -> None:
 
 
 def test_a_later_check_finds_its_place_by_the_path() -> None:
-    data = b'\n[models."a.1"]\nroute = ["x"]\n'
-    first = ConfigErrors([ConfigError("names x.", file="models.a.1.route"), ConfigError("else.", file="elsewhere")])
-    assert str(relocate(first, data, "transom.toml")) == (
-        "transom.toml:3:9: models.a.1.route: names x.\nelsewhere: else."
+    data = b'\n[models."a.1"]\nroute = ["x",\n"y"]\n'
+    problems = [
+        ConfigError("names x.", file="models.a.1.route"),
+        ConfigError("names y.", file="models.a.1.route.1"),
+        ConfigError("else.", file="elsewhere"),
+    ]
+    said = (
+        'transom.toml:3:9: models."a.1".route: names x.\n'
+        'transom.toml:4:1: models."a.1".route[1]: names y.\n'
+        "elsewhere: else."
     )
+    assert str(relocate(ConfigErrors(problems), data, "transom.toml")) == said
+    with pytest.raises(ConfigErrors) as raised, Source("transom.toml", data).placing():
+        raise ConfigErrors(problems)
+    assert str(raised.value) == said
+    with pytest.raises(ConfigErrors) as raised, Source("transom.toml", data).placing():
+        raise problems[0]
+    assert str(raised.value) == said.splitlines()[0]
 
 
 toml_values = st.recursive(

@@ -26,7 +26,7 @@ def test_a_missing_or_empty_variable_is_named(value: str | None, monkeypatch: py
         monkeypatch.delenv("VENDOR_KEY", raising=False)
     else:
         monkeypatch.setenv("VENDOR_KEY", value)
-    with pytest.raises(ConfigError, match=r"upstreams\.x\.key needs the environment variable VENDOR_KEY, which is"):
+    with pytest.raises(ConfigError, match=r"upstreams\.x\.key: The environment variable VENDOR_KEY is"):
         SecretRef(env="VENDOR_KEY").resolve("upstreams.x.key")
 
 
@@ -40,6 +40,7 @@ def test_a_file_that_holds_no_secret_is_named(content: bytes | None, says: str, 
     with pytest.raises(ConfigError, match=says) as caught:
         SecretRef(file=str(path)).resolve("upstreams.x.key")
     assert str(path) in str(caught.value)
+    assert caught.value.file == "upstreams.x.key"
 
 
 def test_the_bytes_of_an_unreadable_secret_are_in_no_traceback(tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ def test_a_route_may_rename() -> None:
         ({"m": ModelSettings(("a", "b", "c"))}, "models.m.route", "'c', which is not declared"),
         ({"m": ModelSettings(())}, "models.m.route", "empty"),
         ({"m": ModelSettings(("a",))}, "upstreams.b", "No model's route"),
+        ({"m": ModelSettings(("a", "b", "a"))}, "models.m.route.2", "each once"),
+        ({"m@2": ModelSettings(("a", "b", RouteTarget("b", "m")))}, "models.m@2.route.2", "each once"),
         ({"m@": ModelSettings(ROUTE)}, "models.m@", "not a model's name"),
         ({"m x": ModelSettings(ROUTE)}, "models.m x", "not a model's name"),
         ({"@1": ModelSettings(ROUTE)}, "models.@1", "not a model's name"),
@@ -111,6 +113,11 @@ def test_what_cannot_be_is_said_with_its_place(models: dict[str, ModelSettings],
     with pytest.raises(ConfigErrors) as raised:
         build_registry(models, UPSTREAMS)
     assert [problem for problem in raised.value.problems if problem.file == place and what in problem.what]
+
+
+def test_one_upstream_may_be_asked_for_two_models() -> None:
+    version = build(m=ModelSettings((RouteTarget("a", "large"), "b", RouteTarget("a", "small")))).resolve(name("m"))
+    assert [target.model for target in version.route if target.upstream == "a"] == ["large", "small"]
 
 
 def test_one_version_declared_twice_is_refused() -> None:

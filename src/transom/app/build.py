@@ -50,24 +50,28 @@ class Parts(msgspec.Struct, frozen=True, eq=False):
     instance: str
 
 
-def open_stores(home: Home) -> Stores:
-    """Open what the settings name. The schema is not touched: see `storage.migrate`.
+def open_declared_database(home: Home, settings: Settings) -> Database:
+    """Open the database that the settings name; it is connected to when it is first used. Raises `ConfigErrors`."""
+    url = settings.storage.database
+    with settings.source.placing():
+        if url is None:
+            return open_database(f"sqlite:///{home.data / 'transom.db'}")
+        return open_database(url if isinstance(url, str) else url.resolve("storage.database"))
 
-    Raises `ConfigErrors`, `StartError`, `LedgerError`.
+
+def open_stores(home: Home, workers: int | None = None) -> Stores:
+    """Open what the settings name, for `workers` serving processes (`None`: as many as the settings say).
+
+    The schema is not touched: see `storage.migrate`. Raises `ConfigErrors`, `StartError`, `LedgerError`.
     """
-    settings = read_settings(home)
-    storage = settings.storage
-    url = storage.database
-    if url is None:
-        url = f"sqlite:///{home.data / 'transom.db'}"
-    elif not isinstance(url, str):
-        url = url.resolve("storage.database")
+    settings = read_settings(home, workers)
+    database = open_declared_database(home, settings)
     keys = load_or_create(home.data / "keys", settings.ledger.origin)
     return Stores(
         home=home,
         settings=settings,
-        database=open_database(url),
-        objects=open_objects(storage.objects or home.data / "objects"),
+        database=database,
+        objects=open_objects(settings.storage.objects or home.data / "objects"),
         keys=keys,
         vault=Vault(keys.master_key),
     )

@@ -1,14 +1,14 @@
 """Declared files to values in force: all or nothing."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from transom.app.home import Home
 from transom.config.digest import digest
-from transom.config.files import parse, relocate
+from transom.config.files import Source, parse, read
 from transom.engine.settings import EngineSettings
 from transom.errors import ConfigError, ConfigErrors
 from transom.gateway.running import Running
@@ -18,6 +18,7 @@ from transom.metering.prices import price_problem
 from transom.metering.rates import Rates
 from transom.metering.settings import LimitSettings
 from transom.policy.reload import load_policies
+from transom.policy.ruling import Policies
 from transom.registry.settings import ModelSettings
 from transom.registry.versions import build_registry
 from transom.safeguards.builtin.secrets import Secrets
@@ -34,7 +35,7 @@ SAFEGUARDS = (Secrets(),)
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Everything that `transom.toml` says, defaults filled in."""
+    """Everything that `transom.toml` says, defaults filled in; and `source`, where it says it."""
 
     server: ServerSettings
     storage: StorageSettings
@@ -45,22 +46,38 @@ class Settings(msgspec.Struct, frozen=True):
     models: dict[str, ModelSettings]
     safeguards: dict[str, SafeguardSettings]
     limits: tuple[LimitSettings, ...]
+    source: Source
+
+    @property
+    def embedded_models(self) -> tuple[str, ...]:
+        """The models whose route leads to the embedded engine."""
+        return tuple(
+            name
+            for name, model in self.models.items()
+            if any((step if isinstance(step, str) else step.upstream) == EMBEDDED for step in model.route)
+        )
 
     @property
     def engine_wanted(self) -> bool:
         """Whether a model's route leads to the embedded engine."""
-        steps = {
-            step if isinstance(step, str) else step.upstream for model in self.models.values() for step in model.route
-        }
-        return EMBEDDED in steps and self.engine.enabled is not False
+        return bool(self.embedded_models) and self.engine.enabled is not False
 
 
-SECTIONS: Mapping[str, object] = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+SECTIONS: Mapping[str, object] = {
+    field.name: field.type for field in msgspec.structs.fields(Settings) if field.name != "source"
+}
 
 
-def read_settings(home: Home) -> Settings:
-    """Read and check `transom.toml`. Raises `ConfigErrors` with every problem's file, line and remedy."""
-    return _check(home.settings.read_bytes(), str(home.settings))
+def read_settings(home: Home, workers: int | None = None) -> Settings:
+    """Read and check `transom.toml`, for `workers` serving processes (`None`: as many as it says itself).
+
+    Nothing outside the file is looked at. Raises `ConfigErrors` with every problem's file, line and remedy.
+    """
+    source = read(home.settings)
+    settings = Settings(**parse(source.data, source.file, SECTIONS), source=source)
+    with source.placing():
+        _check(settings, settings.server.workers if workers is None else workers)
+    return settings
 
 
 def read_running(home: Home, settings: Settings, before: Running | None = None) -> Running:
@@ -68,36 +85,44 @@ def read_running(home: Home, settings: Settings, before: Running | None = None) 
 
     Raises `ConfigErrors`; then nothing has changed.
     """
+    with settings.source.placing():
+        return _running(home, settings, before)
+
+
+def _running(home: Home, settings: Settings, before: Running | None) -> Running:
     registry = build_registry(settings.models, _upstream_names(settings), settled=frozenset((EMBEDDED,)))
     # A built-in safeguard is there with its defaults where the file says nothing of it, for policies to ask for.
     chosen = {safeguard.name: SafeguardSettings() for safeguard in SAFEGUARDS} | settings.safeguards
     safeguards = Safeguards(SAFEGUARDS, chosen)
     policies = load_policies(home.policies, registry.names, safeguards=safeguards.names)
+    problems = _unasked_safeguards(settings, policies)
+    upstreams = _upstreams(settings, {} if before is None else before.upstreams, problems)
+    if problems:
+        raise ConfigErrors(problems)
+    declared = {name: getattr(settings, name) for name in SECTIONS}
     same_limits = before is not None and before.rates.settings == settings.limits
     return Running(
         policies=policies,
         registry=registry,
         safeguards=safeguards,
         rates=before.rates if before is not None and same_limits else Rates(settings.limits),
-        upstreams=_upstreams(settings, before),
-        settings_digest=digest(msgspec.json.encode(settings, order="sorted", enc_hook=int)),  # a Duration
+        upstreams=upstreams,
+        settings_digest=digest(msgspec.json.encode(declared, order="sorted", enc_hook=int)),  # a Duration
     )
 
 
-def _check(data: bytes, file: str) -> Settings:
-    settings = Settings(**parse(data, file, SECTIONS))
+def _check(settings: Settings, workers: int) -> None:
     problems: list[ConfigError] = []
     try:
         build_registry(settings.models, _upstream_names(settings), settled=frozenset((EMBEDDED,)))
     except ConfigErrors as errors:
         problems += errors.problems
-    problems += _cross_problems(settings)
+    problems += _cross_problems(settings, workers)
     if problems:
-        raise relocate(ConfigErrors(problems), data, file)
-    return settings
+        raise ConfigErrors(problems)
 
 
-def _cross_problems(settings: Settings) -> list[ConfigError]:
+def _cross_problems(settings: Settings, workers: int) -> list[ConfigError]:
     """Find what is wrong between sections, or can match nothing."""
     known = {safeguard.name for safeguard in SAFEGUARDS}
     problems = [
@@ -116,11 +141,11 @@ def _cross_problems(settings: Settings) -> list[ConfigError]:
         problems.append(
             ConfigError("This name is the embedded engine's. Give the upstream another.", file=f"upstreams.{EMBEDDED}")
         )
-    if settings.limits and settings.server.workers > 1:
+    if settings.limits and workers > 1:
         problems.append(
             ConfigError(
-                "Rates are counted in one process and would not hold across several workers. "
-                "Set server.workers = 1, or remove [[limits]].",
+                f"Rates are counted in one process and would not hold across {workers} workers. "
+                "Set server.workers = 1 (or start with --workers 1), or remove [[limits]].",
                 file="limits",
             )
         )
@@ -131,7 +156,7 @@ def _secrets_in_the_clear(settings: Settings) -> list[ConfigError]:
     """Find secrets that stand in the file itself. What is found is never shown."""
     problems = []
     url = settings.storage.database
-    if isinstance(url, str) and re.search(r"://[^/@]*:[^/@]+@", url):
+    if isinstance(url, str) and re.search(r"://[^/@]*:[^@]+@", url):
         problems.append(
             ConfigError(
                 "The URL holds a password. Put the URL into the environment or a file, and name it here: "
@@ -153,27 +178,60 @@ def _secrets_in_the_clear(settings: Settings) -> list[ConfigError]:
     return problems
 
 
+def _unasked_safeguards(settings: Settings, policies: Policies) -> list[ConfigError]:
+    asked = {name for policy in policies.policies.values() for name in policy.obligations.safeguards}
+    return [
+        ConfigError(
+            f'No policy asks for this safeguard, so it checks nothing. Write @safeguards("{name}") before a permit, '
+            f"or remove [safeguards.{name}].",
+            file=f"safeguards.{name}",
+        )
+        for name in settings.safeguards
+        if name not in asked
+    ]
+
+
 def _upstream_names(settings: Settings) -> frozenset[str]:
     names = frozenset(settings.upstreams)
     return names | {EMBEDDED} if settings.engine.enabled is not False else names
 
 
-def _upstreams(settings: Settings, before: Running | None) -> dict[str, Upstream]:
-    old = {} if before is None else before.upstreams
-    return {
-        name: old[name] if name in old and old[name].settings == wanted else Upstream(name, wanted)
-        for name, wanted in settings.upstreams.items()
-    }
+def _upstreams(settings: Settings, before: Mapping[str, Upstream], problems: list[ConfigError]) -> dict[str, Upstream]:
+    """Make every upstream's client, or take over the one there was where nothing that it is made from has changed."""
+    found = {}
+    for name, wanted in settings.upstreams.items():
+        old = before.get(name)
+        try:
+            found[name] = old if old is not None and old.is_current(wanted) else Upstream(name, wanted)
+        except ConfigError as error:
+            problems.append(error)
+    return found
 
 
-def files_of(home: Home) -> tuple[tuple[Path, int, int], ...]:
-    """Return the declared files with size and time of change: two equal answers mean that nothing was edited."""
-    files = [home.settings, *sorted(home.policies.glob("*.cedar"))]
-    found = []
+def declared_files(home: Home) -> tuple[Path, ...]:
+    """Return the files that declare: the settings and the policies."""
+    return (home.settings, *home.policies.glob("*.cedar"))
+
+
+def referenced_files(settings: Settings) -> tuple[Path, ...]:
+    """Return the files that the settings name and whose content is in force with them: keys and authorities."""
+    return tuple(path for upstream in settings.upstreams.values() for path in upstream.files)
+
+
+Stamp = tuple[int, int, int]
+
+
+def stamps(files: Iterable[Path]) -> dict[Path, Stamp | None]:
+    """Return what tells one state of each file from another; `None` for one that cannot be reached.
+
+    The time is the inode's, which a change of rights changes too: a file that could not be read may be readable now.
+    """
+    found: dict[Path, Stamp | None] = {}
     for file in files:
         try:
             status = file.stat()
         except OSError:
-            continue
-        found.append((file, status.st_size, status.st_mtime_ns))
-    return tuple(found)
+            found[file] = None
+        else:
+            found[file] = (status.st_ino, status.st_size, status.st_ctime_ns)
+    return found

@@ -26,6 +26,11 @@ class EngineLink:
         self.news = EngineNews("starting" if wanted else "off")
         self._hear: list[Callable[[EngineNews], None]] = []
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody looks after an engine: one that is not ready yet will be, or is started again."""
+        return self.news.state != "off"
+
     def tell(self, news: EngineNews) -> None:
         """Pass on news that differ from the last."""
         if news != self.news:

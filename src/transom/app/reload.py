@@ -3,10 +3,21 @@
 import asyncio
 import logging
 import time
+from pathlib import Path
 
 from transom.app.build import BUILD, Parts
-from transom.app.declared import EMBEDDED, Settings, files_of, read_running, read_settings
-from transom.errors import ConfigError, NotDurable, TransomError
+from transom.app.declared import (
+    EMBEDDED,
+    Settings,
+    Stamp,
+    declared_files,
+    read_running,
+    read_settings,
+    referenced_files,
+    stamps,
+)
+from transom.app.engine_news import EngineLink
+from transom.errors import ConfigError, ConfigErrors, NotDurable, TransomError
 from transom.gateway.running import Running
 from transom.ledger.entry import PolicyEntry, SettingsEntry, new_id, timestamp
 
@@ -17,18 +28,22 @@ _LOOK_SECONDS = 0.5
 class Reloader:
     """Keeps a door's running set equal to the files; where it is not, the door's `reload_problem` says why."""
 
-    def __init__(self, parts: Parts, *, alone: bool) -> None:
-        """`alone`: no other process serves this home."""
+    def __init__(self, parts: Parts, link: EngineLink, *, workers: int) -> None:
+        """`workers`: how many processes serve this home."""
         self._parts = parts
-        self._alone = alone
+        self._link = link
+        self._workers = workers
         self._turn = asyncio.Lock()
-        self._seen = files_of(parts.stores.home)
+        self._settings = parts.stores.settings
+        self._referenced: tuple[Path, ...] = ()
+        # Nothing yet, so that the first look takes up whatever was edited while the process started.
+        self._seen: dict[Path, Stamp | None] = {}
 
     async def watch(self) -> None:
         """Look at the files for ever, and take up what has changed."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            if files_of(self._parts.stores.home) != self._seen:
+            if stamps((*declared_files(self._parts.stores.home), *self._referenced)) != self._seen:
                 try:
                     await self.reload()
                 except ConfigError:
@@ -43,8 +58,7 @@ class Reloader:
             return await self._reload()
 
     async def _reload(self) -> Running:
-        home, door = self._parts.stores.home, self._parts.door
-        self._seen = files_of(home)
+        door = self._parts.door
         before = door.running
         try:
             settings, running = await asyncio.to_thread(self._read, before)
@@ -53,6 +67,7 @@ class Reloader:
             door.telemetry.reloaded("refused")
             _log.error("the files are not taken up, what ran before stays: %s", error)
             raise error if isinstance(error, ConfigError) else ConfigError(f"{error}") from error
+        self._settings = settings
         door.reload_problem = None
         # The engine may have come or gone while the files were read.
         if EMBEDDED in before.upstreams:
@@ -67,10 +82,33 @@ class Reloader:
         return running
 
     def _read(self, before: Running) -> tuple[Settings, Running]:
-        settings = read_settings(self._parts.stores.home)
-        if settings.limits and not self._alone:
-            raise ConfigError("Rates are counted in one process, and several serve here. Remove [[limits]].")
-        return settings, read_running(self._parts.stores.home, settings, before)
+        """Read the files. Each is noted as seen before it is read: what changes meanwhile is read again."""
+        home = self._parts.stores.home
+        declared = stamps(declared_files(home))
+        self._seen = declared | stamps(self._referenced)
+        settings = read_settings(home, self._workers)
+        self._referenced = referenced_files(settings)
+        self._seen = declared | stamps(self._referenced)
+        with settings.source.placing():
+            self._refuse_new_engine(settings)
+        return settings, read_running(home, settings, before)
+
+    def _refuse_new_engine(self, settings: Settings) -> None:
+        """Refuse a new route to an engine that nobody started: it would never be ready."""
+        added = [name for name in settings.embedded_models if name not in self._settings.embedded_models]
+        if self._link.wanted or not added:
+            return
+        remedy = "Restart" if settings.engine.wanted() else "Install it (pip install 'transom[local]') and restart"
+        raise ConfigErrors(
+            [
+                ConfigError(
+                    "This route leads to the embedded engine, which is not running here and is started at start only. "
+                    f"{remedy} `transom up`, or take {EMBEDDED!r} out of the route.",
+                    file=f"models.{name}.route",
+                )
+                for name in added
+            ]
+        )
 
 
 async def note_in_force(parts: Parts, before: Running | None) -> None:

@@ -21,8 +21,8 @@ _log = logging.getLogger("transom")
 Started = Callable[[Parts], Awaitable[None]]
 
 
-async def serve(stores: Stores, listener: socket.socket, link: EngineLink, started: Started, *, alone: bool) -> None:
-    """Serve on `listener` until SIGINT or SIGTERM. `started` runs once requests are answered.
+async def serve(stores: Stores, listener: socket.socket, link: EngineLink, started: Started, *, workers: int) -> None:
+    """Serve on `listener`, one of `workers` processes, until SIGINT or SIGTERM. `started` runs once it answers.
 
     The database must be at this version's schema. Raises `ConfigErrors`, `StorageError`, `LedgerError` where it
     cannot start.
@@ -31,7 +31,7 @@ async def serve(stores: Stores, listener: socket.socket, link: EngineLink, start
     if closed:
         _log.warning("%d decisions that were open at the last end were closed as interrupted", closed)
     parts = build(stores)
-    reloader, housekeeping = Reloader(parts, alone=alone), Housekeeping(parts)
+    reloader, housekeeping = Reloader(parts, link, workers=workers), Housekeeping(parts)
     parts.door.reload = reloader.reload
     link.attach(parts.door)
     _add_probes(parts)

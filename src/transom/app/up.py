@@ -50,7 +50,7 @@ async def up(home: Home, screen: Screen, *, port: int | None, workers: int | Non
     """
     prepare(home)
     with _only_one(home):
-        stores = open_stores(home)
+        stores = open_stores(home, workers)
         try:
             await _up(stores, screen, port, workers)
         finally:
@@ -61,8 +61,6 @@ async def _up(stores: Stores, screen: Screen, port: int | None, workers: int | N
     settings, home = stores.settings, stores.home
     migrate(stores.database)
     count = settings.server.workers if workers is None else workers
-    if count > 1 and settings.limits:
-        raise StartError("Rates are counted in one process. Use one worker, or remove [[limits]] from transom.toml.")
     listener = _listen(settings.server.host, settings.server.port if port is None else port)
     wanted = settings.engine_wanted and settings.engine.wanted()
     link = EngineLink(wanted=wanted)
@@ -90,7 +88,7 @@ async def _up(stores: Stores, screen: Screen, port: int | None, workers: int | N
 
     try:
         if count == 1:
-            await serve(stores, listener, link, started, alone=True)
+            await serve(stores, listener, link, started, workers=count)
         else:
             read_running(home, settings)  # what is wrong with the files is said here, not by each of them
             await Workers(str(home.path), listener, link, count, started).run()

@@ -82,6 +82,7 @@ class Workers:
             "transom.app.workers",
             self._home,
             str(descriptor),
+            str(self._count),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=(descriptor,),
@@ -118,13 +119,13 @@ class Workers:
         return True
 
 
-async def _work(home: str, descriptor: int) -> None:
-    """Be one worker."""
-    stores = open_stores(find_home(home))
+async def _work(home: str, descriptor: int, count: int) -> None:
+    """Be one worker of `count`."""
+    stores = open_stores(find_home(home), count)
     link = EngineLink(wanted=stores.settings.engine_wanted)
     reading = asyncio.create_task(_hear(link))
     try:
-        await serve(stores, socket.socket(fileno=descriptor), link, _tell_parent, alone=False)
+        await serve(stores, socket.socket(fileno=descriptor), link, _tell_parent, workers=count)
     finally:
         reading.cancel()
         stores.close()
@@ -150,7 +151,7 @@ if __name__ == "__main__":
     set_up_logs()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_work(sys.argv[1], int(sys.argv[2])))
+            runner.run(_work(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
     except TransomError as error:
         _log.error("a serving process cannot start: %s", error)
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 import typer
 
+from transom.app.build import open_declared_database
 from transom.app.declared import read_running, read_settings
 from transom.app.home import find_home, prepare
 from transom.cli.common import AsJson, console, print_json
@@ -14,7 +15,9 @@ def check(as_json: AsJson = False) -> None:
     """Read transom.toml and the policies as a start or reload would, and say what is wrong where. Changes nothing."""
     home = find_home()
     prepare(home)
-    running = read_running(home, read_settings(home))
+    settings = read_settings(home)
+    open_declared_database(home, settings).close()
+    running = read_running(home, settings)
     if as_json:
         print_json(
             {

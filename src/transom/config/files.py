@@ -5,7 +5,8 @@ A file is read piece by piece (section, entry, field), so that one reading finds
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
@@ -36,14 +37,33 @@ _WORDS = {
 }
 
 
-def load(path: Path, sections: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the settings file `path`; see `parse`. Raises `ConfigErrors` where it cannot be read, too."""
+class Source(msgspec.Struct, frozen=True):
+    """A settings file as it was read: the name that errors show, and its bytes."""
+
+    file: str
+    data: bytes
+
+    @contextmanager
+    def placing(self) -> Iterator[None]:
+        """Give every `ConfigError` of the block that names a key path in `file` the place of it; see `relocate`.
+
+        For what only proves wrong later, when a value is used. Raises `ConfigErrors`.
+        """
+        try:
+            yield
+        except ConfigError as error:
+            problems = error if isinstance(error, ConfigErrors) else ConfigErrors([error])
+            # `from None`: it says the same, and what was raised while a secret was read stays out of every traceback.
+            raise relocate(problems, self.data, self.file) from None
+
+
+def read(path: Path) -> Source:
+    """Read the settings file `path`. Raises `ConfigErrors` where it cannot be read."""
     try:
-        data = path.read_bytes()
+        return Source(str(path), path.read_bytes())
     except OSError as error:
         problem = ConfigError(f"cannot be read: {error.strerror}. Make it readable.", file=str(path))
         raise ConfigErrors([problem]) from error
-    return parse(data, str(path), sections)
 
 
 def parse(data: bytes, file: str, sections: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,15 +96,16 @@ def parse(data: bytes, file: str, sections: Mapping[str, Any]) -> dict[str, Any]
 def relocate(problems: ConfigErrors, data: bytes, file: str) -> ConfigErrors:
     """Return `problems` of values read from `data`, each at the place of the key path that its `file` names.
 
-    For checks that come after reading, which know a value's path (`models.NAME.route`) but not where it stands.
+    For checks that come after reading, which know a value's path (`models.NAME.route.0`) but not where it stands.
     `data` must be the TOML that `parse` accepted; a problem whose `file` is no path of it is kept as it is.
     """
-    places = {".".join(map(str, path)): place for path, place in locate(data.decode()).items()}
+    places = {".".join(map(str, path)): (path, place) for path, place in locate(data.decode()).items()}
     placed = []
     for problem in problems.problems:
-        place = places.get(problem.file or "")
-        if place is not None:
-            what = f"{problem.file}: {problem.what}"
+        found = places.get(problem.file or "")
+        if found is not None:
+            path, place = found
+            what = f"{dotted(path)}: {problem.what}"
             placed.append(ConfigError(what, file=file, line=place.value_line, column=place.value_column))
         else:
             placed.append(problem)

@@ -22,38 +22,44 @@ class SecretRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def resolve(self, what: str) -> str:
         """Return the secret, trimmed of white space at both ends.
 
-        `what` is the setting that needs it ("upstreams.openai.key"), for the error. A relative file is found from the
-        folder the process runs in. Raises `ConfigError` where the variable or the file is missing, unreadable or
-        empty; the error names it and never shows what it holds.
+        `what` is the path of the setting that needs it ("upstreams.openai.key"), which the error has as its `file`.
+        A relative file is found from the folder the process runs in. Raises `ConfigError` where the variable or the
+        file is missing, unreadable or empty; the error names it and never shows what it holds.
         """
-        return self._from_environment(what) if self.env else self._from_file(what)
+        return self._from_environment(what) if self.path is None else self._from_file(self.path, what)
+
+    @property
+    def path(self) -> Path | None:
+        """The file that holds the secret, if a file does."""
+        return Path(self.file).expanduser() if self.file else None
 
     def _from_environment(self, what: str) -> str:
         name = self.env or ""
         found = os.environ.get(name)
         if found is None:
             raise ConfigError(
-                f"{what} needs the environment variable {name}, which is not set. "
-                f"Set it where Transom is started: export {name}=…"
+                f"The environment variable {name} is not set. Set it where Transom is started: export {name}=…",
+                file=what,
             )
         if not found.strip():
-            raise ConfigError(f"{what} needs the environment variable {name}, which is empty. Give it the secret.")
+            raise ConfigError(f"The environment variable {name} is empty. Give it the secret.", file=what)
         return found.strip()
 
-    def _from_file(self, what: str) -> str:
-        path = Path(self.file or "").expanduser()
+    @staticmethod
+    def _from_file(path: Path, what: str) -> str:
         try:
             found = path.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise ConfigError(
-                f"{what} needs the file {path}, which cannot be read: {error.strerror}. "
-                "Write the secret into it, readable by the user who runs Transom."
+                f"The file {path} cannot be read: {error.strerror}. "
+                "Write the secret into it, readable by the user who runs Transom.",
+                file=what,
             ) from error
         except UnicodeDecodeError:
             # `from None`: the decoder's own error holds the bytes it could not read, which are the secret.
             raise ConfigError(
-                f"{what} needs the file {path}, which is not UTF-8 text. Write the secret into it as text."
+                f"The file {path} is not UTF-8 text. Write the secret into it as text.", file=what
             ) from None
         if not found:
-            raise ConfigError(f"{what} needs the file {path}, which is empty. Write the secret into it.")
+            raise ConfigError(f"The file {path} is empty. Write the secret into it.", file=what)
         return found

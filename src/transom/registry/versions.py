@@ -74,8 +74,9 @@ def build_registry(
 ) -> Registry:
     """Make the registry of the declared models. `settled` upstreams need no route to be right.
 
-    Raises `ConfigErrors` for a route to an upstream that is not declared, an upstream that no route uses, a model
-    whose version in service is not clear, and names that are no names. Each error's `file` is the key's path.
+    Raises `ConfigErrors` for a route to an upstream that is not declared or that asks one twice, an upstream that no
+    route uses, a model whose version in service is not clear, and names that are no names. Each error's `file` is the
+    key's path.
     """
     problems: list[ConfigError] = []
     versions = [_build(key, settings, upstreams, problems) for key, settings in models.items()]
@@ -115,6 +116,15 @@ def _build(key: str, settings: ModelSettings, upstreams: frozenset[str], problem
         )
         for target in route
         if target.upstream not in upstreams
+    ]
+    problems += [
+        ConfigError(
+            f"The route has the upstream {target.upstream!r} with the model {target.model!r} before. A request asks "
+            "each once. Remove it here.",
+            file=f"models.{key}.route.{index}",
+        )
+        for index, target in enumerate(route)
+        if target in route[:index]
     ]
     name = VersionName(f"{model}@{number or '1'}")
     openness = _WEIGHTS_TO_OPENNESS[settings.weights]

@@ -2,15 +2,18 @@
 
 import re
 import ssl
+from pathlib import Path
 from urllib.parse import urlencode
 
+from transom.config.digest import digest
 from transom.config.secrets import SecretRef
-from transom.errors import ConfigError, StartError
+from transom.errors import ConfigError
 from transom.upstreams.errors import UpstreamReset
 from transom.upstreams.health import Health
 from transom.upstreams.pool import Pool
 from transom.upstreams.response import Response
 from transom.upstreams.settings import UpstreamSettings, split_base_url
+from transom.values import Digest
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -44,8 +47,8 @@ _HEADS_KEPT = 256
 class Upstream:
     """The client of one upstream. It belongs to the event loop in which it is first used.
 
-    Secrets are resolved here, once. Raises `ConfigError` where one is missing, or a header cannot be sent,
-    and `StartError` where `ca_file` cannot be used.
+    Secrets and certificate authorities are read here, once. Raises `ConfigError`, whose `file` is the setting's path,
+    where one cannot be used, or a header cannot be sent.
     """
 
     def __init__(self, name: str, settings: UpstreamSettings) -> None:
@@ -56,6 +59,8 @@ class Upstream:
         self._protected = _OURS | {header for header, _ in self._fixed} | {b"authorization"}
         self._query = urlencode(settings.query).encode()
         self._heads: dict[tuple[bytes, bytes], bytes] = {}
+        # Before the context below reads the file: if it changes in between, `is_current` says so.
+        self._authorities = _authorities_digest(name, settings)
         self._pool = Pool(
             name,
             self._address,
@@ -73,6 +78,17 @@ class Upstream:
     def connections(self) -> tuple[int, int, int]:
         """Connections open, of these idle, and requests that wait for one."""
         return self._pool.counts
+
+    def is_current(self, wanted: UpstreamSettings) -> bool:
+        """Say whether a client made of `wanted` now would be this one again, secrets and authorities included.
+
+        Raises `ConfigError` as making one does.
+        """
+        return (
+            self.settings == wanted
+            and self._fixed == _fixed_headers(self.name, wanted)
+            and self._authorities == _authorities_digest(self.name, wanted)
+        )
 
     async def send(self, method: bytes, path: bytes, body: bytes, headers: Headers = ()) -> Response:
         """Send a request and return its answer as soon as the head is here.
@@ -169,14 +185,14 @@ def _put(found: dict[bytes, bytes], where: str, header: str, text: str) -> None:
     name = header.lower().encode()
     value = text.encode()
     if not _TOKEN.fullmatch(name):
-        raise ConfigError(f"{where}: {header!r} is not a header's name. Use letters, digits and hyphens.")
+        raise ConfigError(f"{header!r} is not a header's name. Use letters, digits and hyphens.", file=where)
     if name in _OURS:
-        raise ConfigError(f"{where}: the header {header} is Transom's own to send. Remove it.")
+        raise ConfigError(f"The header {header} is Transom's own to send. Remove it.", file=where)
     if name in found:
-        raise ConfigError(f"{where}: the header {header} is given twice. Remove it from `headers`.")
+        raise ConfigError(f"The header {header} is given twice. Remove it from `headers`.", file=where)
     if not text.isascii() or not _VALUE.fullmatch(value):
         raise ConfigError(
-            f"{where}: the value has characters that no header may have. Give it as plain ASCII, one line."
+            "The value has characters that no header may have. Give it as plain ASCII, one line.", file=where
         )
     found[name] = value
 
@@ -186,9 +202,24 @@ def _tls(name: str, settings: UpstreamSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.ca_file)
     except OSError as error:
-        raise StartError(
-            f"upstreams.{name}.ca_file: {settings.ca_file} cannot be used: {error.strerror or error}. "
-            "Name a PEM file with the authorities' certificates, readable by the user who runs Transom."
-        ) from error
+        raise _unusable(name, settings, error) from error
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _authorities_digest(name: str, settings: UpstreamSettings) -> Digest | None:
+    """Return the digest of `ca_file`, if there is one."""
+    if settings.ca_file is None:
+        return None
+    try:
+        return digest(Path(settings.ca_file).read_bytes())
+    except OSError as error:
+        raise _unusable(name, settings, error) from error
+
+
+def _unusable(name: str, settings: UpstreamSettings, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"The file {settings.ca_file} cannot be used: {error.strerror or error}. "
+        "Name a PEM file with the authorities' certificates, readable by the user who runs Transom.",
+        file=f"upstreams.{name}.ca_file",
+    )

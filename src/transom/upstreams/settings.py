@@ -1,5 +1,6 @@
 """What a file may say about one upstream."""
 
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -46,6 +47,14 @@ class UpstreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """Raise `ValueError`, which msgspec reports with the place in the file, where the address cannot be used."""
         split_base_url(self.base_url)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files whose content a client of this upstream is made from, besides these settings."""
+        references = [value for value in (self.key, *self.headers.values()) if isinstance(value, SecretRef)]
+        paths = [reference.path for reference in references]
+        paths.append(None if self.ca_file is None else Path(self.ca_file))
+        return tuple(path for path in paths if path is not None)
 
 
 class Address(Struct, frozen=True):
