@@ -235,6 +235,47 @@ def test_what_the_database_hides_is_found(home: Home, harm: str, found: str) -> 
     assert found in texts(report)
 
 
+TEXT = "CAST(x'ff' AS TEXT)"
+"""A text that is none in UTF-8: the driver cannot read it."""
+ROW, KEPT = "entry 2, row 3 of `entry`: The database's row", "prompt: The prompt of decision"
+AT_4 = "checkpoint of size 4 in the database"
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "found"),
+    [
+        ("entry", "body = CAST(body AS TEXT) WHERE id = 3", ROW),
+        *[("entry", f"body = {value} WHERE id = 3", ROW) for value in (TEXT, "7", "7.5", "NULL")],
+        *[("entry", f"body = {value} WHERE id = 5", "prompt: No entry commits") for value in (TEXT, "7", "NULL")],
+        *[("content", f"key = {value}", KEPT) for value in (TEXT, "7", "NULL")],
+        *[("content", f"sealed = {value}", KEPT) for value in (TEXT, "7", "NULL")],
+        ("checkpoint", f"root = {TEXT} WHERE size = 4", AT_4),
+        ("checkpoint", "note = CAST(note AS BLOB) WHERE size = 4", AT_4),
+        ("checkpoint", "last_entry = 'four' WHERE size = 4", AT_4),
+        ("checkpoint", "size = 'six' WHERE size = 6", "not in the database"),
+    ],
+)
+def test_a_value_of_another_type_is_one_more_altered_row(home: Home, table: str, change: str, found: str) -> None:
+    """SQLite takes any type in any column, and NULL where the constraint was taken away too."""
+    sequenced(home, requests(4))
+    with_content(home)
+    run(home, f"ALTER TABLE {table} RENAME TO constrained")
+    run(home, f"CREATE TABLE {table} AS SELECT * FROM constrained")
+    run(home, f"UPDATE {table} SET {change}")
+    run(home, "UPDATE content SET decision = 'other' WHERE part = 'answer'")
+    report = verify_all(home.database, home.objects, home.keys)
+    assert found in texts(report)
+    assert "decision other, answer: No entry commits" in texts(report)  # it went on to the end
+
+
+def test_a_content_that_names_its_decision_in_bytes_is_found(home: Home) -> None:
+    with_content(home)
+    run(home, "UPDATE content SET decision = CAST(decision AS BLOB)")
+    run(home, "UPDATE entry SET decision = CAST(decision AS BLOB)")
+    report = verify_all(home.database, home.objects, home.keys)
+    assert texts(report).count("No entry commits to this content.") == 2
+
+
 def test_a_content_that_was_exchanged_is_found(home: Home) -> None:
     one, vault = with_content(home)
     decided = DecisionId(one.id)

@@ -5,10 +5,12 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from transom.ledger.entry import MAX_INTEGER
 from transom.ledger.seal import Part
 from transom.values import DecisionId
 
 _LEASE: Final = "sequencer"
+_SIZE: Final = ("size", "integer", str(MAX_INTEGER + 1))
 
 
 class Entries(NamedTuple):
@@ -100,21 +102,59 @@ def _gathered(connection: Connection, span: dict[str, int]) -> Entries:
     return Entries([row[0] for row in rows], [row[1] for row in rows])
 
 
+def entries_as_stored(connection: Connection, after: int, limit: int) -> list[tuple[int, bytes]]:
+    """Give at most `limit` rows of `entry` with ids above `after`, ascending, to whoever trusts none: ids, and bytes.
+
+    Where a row's `body` is not of its type, it has no bytes, which no entry is.
+    """
+    body = _of_type(connection, "body", "blob", "x''")
+    rows = connection.execute(
+        text(f"SELECT id, {body} FROM entry WHERE id > :after ORDER BY id LIMIT :limit"),  # noqa: S608 - no input
+        {"after": after, "limit": limit},
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 def last_checkpoint(connection: Connection) -> CheckpointRow | None:
-    """Give the newest signed checkpoint."""
+    """Give the newest signed checkpoint. What is not of its type reads as what no checkpoint can have."""
     row = connection.execute(
-        text("SELECT size, last_entry, root, note, at FROM checkpoint ORDER BY size DESC LIMIT 1")
+        text(f"SELECT {_checkpoint(connection)} FROM checkpoint ORDER BY checkpoint.size DESC LIMIT 1")  # noqa: S608 - no input
     ).one_or_none()
     return None if row is None else CheckpointRow(*row)
 
 
 def checkpoints_after(connection: Connection, size: int, limit: int) -> list[CheckpointRow]:
-    """Give at most `limit` checkpoints of more than `size` entries, ascending."""
+    """Give at most `limit` checkpoints of more than `size` entries, ascending; values as in `last_checkpoint`."""
     rows = connection.execute(
-        text("SELECT size, last_entry, root, note, at FROM checkpoint WHERE size > :size ORDER BY size LIMIT :limit"),
-        {"size": size, "limit": limit},
+        text(
+            f"SELECT {_checkpoint(connection)} FROM checkpoint "  # noqa: S608 - no input
+            f"WHERE size > :size AND {_of_type(connection, *_SIZE)} <= :most ORDER BY checkpoint.size LIMIT :limit"
+        ),
+        {"size": size, "most": MAX_INTEGER, "limit": limit},
     )
     return [CheckpointRow(*row) for row in rows]
+
+
+def _checkpoint(connection: Connection) -> str:
+    columns = (
+        _SIZE,
+        ("last_entry", "integer", "-1"),
+        ("root", "blob", "x''"),
+        ("note", "text", "''"),
+        ("at", "integer", "0"),
+    )
+    return ", ".join(_of_type(connection, *column) for column in columns)
+
+
+def _of_type(connection: Connection, column: str, kind: str, otherwise: str) -> str:
+    """Give SQL that reads `otherwise` where a column's value is not of the type that Transom writes there.
+
+    Whoever alters a row of SQLite may put a value of any type in it, even a text that the driver cannot read.
+    PostgreSQL holds every value to its column's type.
+    """
+    if connection.dialect.name == "postgresql":
+        return column
+    return f"CASE typeof({column}) WHEN '{kind}' THEN {column} ELSE {otherwise} END"
 
 
 def append_checkpoint(connection: Connection, holder: str, old: CheckpointRow | None, new: CheckpointRow) -> bool:
@@ -184,11 +224,18 @@ def count_after(connection: Connection, row: int) -> int:
 
 
 def contents_after(connection: Connection, decision: str, part: str, limit: int) -> Sequence[ContentRow]:
-    """Give at most `limit` contents that follow (`decision`, `part`), each with the entry that must commit to it."""
+    """Give at most `limit` contents that follow (`decision`, `part`), each with the entry that must commit to it.
+
+    What is not of its type is given as nothing: no key, no blob, no entry.
+    """
+    key, sealed = (_of_type(connection, column, "blob", "x''") for column in ("c.key", "c.sealed"))
+    body = _of_type(connection, "e.body", "blob", "NULL")
+    its_decision = _of_type(connection, "c.decision", "text", "NULL")
     rows = connection.execute(
         text(
-            "SELECT c.decision, c.part, c.key, c.sealed, e.body FROM content c LEFT JOIN entry e "
-            "ON e.decision = c.decision AND e.type = CASE c.part WHEN 'prompt' THEN 'decision/1' ELSE 'outcome/1' END "
+            f"SELECT c.decision, c.part, {key}, {sealed}, {body} FROM content c LEFT JOIN entry e "  # noqa: S608 - no input
+            f"ON e.decision = {its_decision} "
+            "AND e.type = CASE c.part WHEN 'prompt' THEN 'decision/1' ELSE 'outcome/1' END "
             "WHERE c.decision > :decision OR (c.decision = :decision AND c.part > :part) "
             "ORDER BY c.decision, c.part LIMIT :limit"
         ),

@@ -328,11 +328,11 @@ class _RowCheck:
         after = 0
         while True:
             with self._database.begin(write=False) as connection:
-                rows = store.entries_after(connection, after, MAX_INTEGER, _ROWS)
-            if not rows.ids:
+                rows = store.entries_as_stored(connection, after, _ROWS)
+            if not rows:
                 return
-            yield from zip(rows.ids, rows.bodies, strict=True)
-            after = rows.ids[-1]
+            yield from rows
+            after = rows[-1][0]
 
     def _read_checkpoints(self) -> Iterator[CheckpointRow]:
         size = -1
