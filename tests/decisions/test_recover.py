@@ -1,10 +1,12 @@
 """What a dead process left open is closed by the next one, once, and nothing else is."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +24,22 @@ from transom.values import DecisionId
 NOW = 1_795_500_000_000
 
 
+PLACE = instance_name().split("/")[3:]
+"""This boot, this namespace of process ids."""
+NAMED = "from transom.decisions.recover import instance_name; print(instance_name(), flush=True); input()"
+
+
+def named(pid: int, started: str = "1", place: list[str] = PLACE) -> str:
+    """Name an instance on a host of this one's name."""
+    return "/".join([socket.gethostname(), str(pid), started, *place])
+
+
 def dead_here() -> str:
     """Name an instance of this machine whose process has ended."""
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
         stat = Path(f"/proc/{process.pid}/stat").read_text()
         started = stat.rpartition(")")[2].split()[19]
-    return f"{socket.gethostname()}/{process.pid}/{started}"
+    return named(process.pid, started)
 
 
 def live(
@@ -78,9 +90,57 @@ def test_another_machines_silence_is_its_death(database: Database) -> None:
 
 
 def test_a_process_id_used_again_is_another_process(database: Database) -> None:
-    ids = live(database, f"{socket.gethostname()}/{os.getpid()}/1", NOW, 1, 0)
+    ids = live(database, named(os.getpid()), NOW, 1, 0)
     assert recover(database) == 1
     assert interrupted(database) == ids
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        [],  # as names were before they said where
+        ["6e0f1c0e-0000-4000-8000-000000000000", *PLACE[1:]],
+        [*PLACE[:1], "pid:[1]"],
+    ],
+    ids=["not said", "another boot", "another namespace"],
+)
+def test_a_process_that_cannot_be_looked_for_from_here_dies_of_silence_alone(
+    database: Database, place: list[str]
+) -> None:
+    """Machines, and containers of one, may have the same host's name; their process ids say nothing here."""
+    now = time.time_ns() // 1_000_000
+    live(database, named(os.getpid(), place=place), now - 5_000, 2, 0)
+    silent = live(database, named(1, place=place), now - 120_000, 2, 1)
+    assert recover(database) == 1
+    assert interrupted(database) == silent[1:]
+
+
+@pytest.fixture(params=[["--mount-proc"], []], ids=["its own /proc", "the machine's /proc"])
+def replica(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Name a living process on this host in another namespace of process ids, as in a container."""
+    apart = ["unshare", "--user", "--map-root-user", "--pid", "--fork", *request.param]
+    with contextlib.suppress(FileNotFoundError):
+        if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode == 0:
+            command = [*apart, sys.executable, "-c", NAMED]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                yield process.stdout.readline().strip()
+                process.communicate("\n")
+            return
+    pytest.skip("no namespace of process ids can be made here")
+
+
+def test_a_replica_in_another_container_of_the_same_name_is_left_alone(database: Database, replica: str) -> None:
+    assert replica.startswith(f"{socket.gethostname()}/")
+    live(database, replica, time.time_ns() // 1_000_000, 2, 0)
+    assert recover(database) == 0
+    assert interrupted(database) == []
+
+
+@pytest.mark.parametrize("replica", [[]], indirect=True, ids=["the machine's /proc"])
+def test_a_process_that_is_not_in_its_proc_does_not_say_where_it_is(replica: str) -> None:
+    """Its own id is another process's there: nobody may look for it, not even its neighbours."""
+    assert len(replica.split("/")) == 3
 
 
 def test_rows_that_are_settled_are_not_looked_at(database: Database) -> None:

@@ -16,12 +16,17 @@ from transom.ledger.store import release_lease
 from transom.storage.engine import Database
 
 _SILENCE_MS = 60_000
-"""An instance on another host that was not seen for so long is dead."""
+"""An instance whose process cannot be looked for from here is dead once it was not seen for so long."""
 
 
 def instance_name() -> str:
-    """Name this process so that no other, now or later, has the name: host, process id and start time."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid()) or time.time_ns()}"
+    """Name this process so that no other, now or later, has the name.
+
+    Host, process id and start time; where the system tells them, also which boot this is and in which namespace the
+    process id counts: `HOST/PID/START[/BOOT/NAMESPACE]`.
+    """
+    host, *rest = _place()
+    return "/".join([host, str(os.getpid()), _started(os.getpid()) or str(time.time_ns()), *rest])
 
 
 def recover(database: Database) -> int:
@@ -59,11 +64,30 @@ def bury(connection: Connection, name: str, settled: int) -> int:
 
 
 def _dead(row: store.InstanceRow) -> bool:
-    host, _, rest = row.id.partition("/")
-    pid, _, started = rest.partition("/")
-    if host == socket.gethostname() and Path("/proc/self/stat").exists():
+    """Look for an instance's process where this one can see it; go by its silence anywhere else.
+
+    Containers may share a host's name and not see each other's processes. Names of an earlier version do not say.
+    """
+    host, pid, started, *rest = row.id.split("/")
+    here = _place()
+    if len(here) > 1 and here == [host, *rest]:
         return _started(int(pid)) != started
     return row.seen < time.time_ns() // 1_000_000 - _SILENCE_MS
+
+
+def _place() -> list[str]:
+    """Say where process ids mean what they mean here: host, boot (random(4)) and namespace (pid_namespaces(7)).
+
+    Only the host where the system does not tell, or where its /proc is that of another namespace.
+    """
+    host = socket.gethostname()
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+        seen_as = str(Path("/proc/self").readlink())
+    except OSError:
+        return [host]
+    return [host, boot, namespace] if seen_as == str(os.getpid()) else [host]
 
 
 def _started(pid: int) -> str | None:
