@@ -9,16 +9,18 @@ from sqlalchemy import Connection
 
 from transom.app.build import Parts
 from transom.decisions import store
+from transom.decisions.governance import erase_expired
 from transom.decisions.recover import recover
 from transom.decisions.writer import end_buried
 from transom.errors import NotDurable, StorageError
-from transom.ledger.entry import AccessEntry, ErasureEntry, new_id, timestamp
+from transom.ledger.entry import AccessEntry, new_id, timestamp
 
 _log = logging.getLogger("transom.housekeeping")
 _BEAT_SECONDS = 5.0
 _COUNTS_SECONDS = 60.0
 _ERASE_SECONDS = 60.0
-_ERASE_BATCH = 500
+_ERASE_BATCH = 100
+"""Each may be tens of megabytes, and decisions wait meanwhile."""
 
 
 class Housekeeping:
@@ -76,18 +78,13 @@ class Housekeeping:
 
     async def erase(self) -> None:
         """Delete prompts and answers whose retention has ended, and say in the ledger that it was done."""
-        now, erased = _now(), 0
-        while True:
-            batch = await self._parts.stores.database.run(
-                lambda connection: store.erase_expired(connection, now, _ERASE_BATCH), write=True
-            )
-            erased += batch
-            if batch < _ERASE_BATCH:
-                break
-        if erased:
-            await self._parts.door.decisions.note(
-                ErasureEntry(id=new_id(now), at=timestamp(now), count=erased, before=timestamp(now))
-            )
+        now, instance = _now(), self._parts.instance
+
+        def work(connection: Connection) -> int:
+            return erase_expired(connection, instance, now, _ERASE_BATCH)
+
+        while await self._parts.stores.database.run(work, write=True) == _ERASE_BATCH:
+            pass
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

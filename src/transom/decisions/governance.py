@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from sqlalchemy import Connection
 
 from transom.callers import issue
-from transom.decisions.store import EntryRow, insert_entries
-from transom.ledger.entry import KeyEntry, encode, new_id, timestamp
+from transom.decisions.store import EntryRow, delete_expired, insert_entries
+from transom.ledger.entry import ErasureEntry, KeyEntry, encode, new_id, timestamp
 from transom.ledger.keys import LedgerKeys
 from transom.values import CallerId
 
@@ -37,6 +37,19 @@ def revoke_key(connection: Connection, keys: LedgerKeys, id_: str, *, by: Caller
         return False
     _record(connection, keys, fact, by)
     return True
+
+
+def erase_expired(connection: Connection, instance: str, now: int, limit: int) -> int:
+    """Erase up to `limit` contents whose retention had ended at `now`, and record it; return how many.
+
+    `now` in milliseconds since the Unix epoch.
+    """
+    erased = delete_expired(connection, now, limit)
+    if erased:
+        entry = ErasureEntry(id=new_id(now), at=timestamp(now), count=erased, before=timestamp(now))
+        # As for keys: a crash leaves both or neither.
+        insert_entries(connection, [EntryRow(None, "erasure/1", instance, encode(entry))])
+    return erased
 
 
 def _record(connection: Connection, keys: LedgerKeys, fact: issue.KeyFact, by: CallerId) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, tuple_, update
 from sqlalchemy.orm import aliased
 
 from transom.storage.tables import content, entry, instance
@@ -186,15 +186,20 @@ def contents_of(connection: Connection, decision: DecisionId) -> list[StoredCont
     return [StoredContent(*row) for row in connection.execute(select(*columns).where(content.c.decision == decision))]
 
 
-def erase_expired(connection: Connection, now: int, limit: int) -> int:
-    """Delete up to `limit` content rows whose retention has ended; return how many."""
+def delete_expired(connection: Connection, now: int, limit: int) -> int:
+    """Delete up to `limit` content rows whose retention has ended; return how many this transaction deleted.
+
+    In PostgreSQL a row that another transaction is deleting is left to it, so that no two count the same one; SQLite
+    has one writer at a time, and no such clause.
+    """
     doomed = (
         select(content.c.decision, content.c.part)
         .where(content.c.expires <= now)
         .order_by(content.c.expires)
         .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("doomed")  # read once, which a subquery need not be: the limit holds
     )
-    keys = [tuple(row) for row in connection.execute(doomed)]
-    for decision, part in keys:
-        connection.execute(delete(content).where(content.c.decision == decision, content.c.part == part))
-    return len(keys)
+    is_doomed = tuple_(content.c.decision, content.c.part).in_(select(doomed))
+    # Not `rowcount`, which Python's driver of SQLite does not know for what begins with WITH.
+    return len(connection.execute(delete(content).where(is_doomed).returning(content.c.part)).all())
