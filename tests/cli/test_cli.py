@@ -202,12 +202,21 @@ GOOD = '[upstreams.u]\nbase_url = "http://127.0.0.1:1/v1"\n[models.m]\nroute = [
         (GOOD + "[server]\nport = 'x'\n", ["transom.toml:6:8:", "whole number"]),
         (GOOD + "[server]\nworkers = 0\n", ["transom.toml:6:11:", "1"]),
         (GOOD + '[models.x]\nroute = ["v"]\n', ["transom.toml:6:", "'v'", "not declared"]),
+        (GOOD + '[models.x]\nroute = ["u",\n  "u"]\n', ["transom.toml:7:3:", "models.x.route[1]", "each once"]),
         (GOOD + '[upstreams.v]\nbase_url = "http://127.0.0.1:1"\n', ["transom.toml:5:", "No model's route"]),
         (GOOD + '[models."m@1"]\nroute = ["u"]\nin_service = true\n', ["transom.toml:5:", "declared twice"]),
         (GOOD + '[models.p]\nroute = ["u"]\nprice = { currency = "EUR", input = "x", output = "1" }\n',
          ["transom.toml:7:", "decimal"]),
         (GOOD + "[safeguards.pii]\n", ["transom.toml:5:", "secrets"]),
         (GOOD + "[server]\nworkers = 2\n[[limits]]\nrequests_per_minute = 1\n", ["transom.toml:7:", "workers = 1"]),
+        (GOOD + '[storage]\ndatabase = "postgresql://u:in-the-clear/x@h/n"\n', ["transom.toml:6:12:", "password"]),
+        (GOOD.replace("[models", 'key = { env = "NOT_SET_ANYWHERE" }\n[models', 1),
+         ["transom.toml:3:7:", "upstreams.u.key", "NOT_SET_ANYWHERE"]),
+        (GOOD.replace("[models", 'headers = { x-a = { file = "/not/there" } }\n[models', 1),
+         ["transom.toml:3:19:", "upstreams.u.headers.x-a", "/not/there"]),
+        (GOOD.replace("[models", 'headers = { host = "x" }\n[models', 1), ["transom.toml:3:20:", "Transom's own"]),
+        (GOOD.replace("http:", "https:").replace("[models", 'ca_file = "/not/there"\n[models', 1),
+         ["transom.toml:3:11:", "upstreams.u.ca_file", "/not/there"]),
         (GOOD + "[[limits]]\nrequests_per_minute = 0\n", ["transom.toml:6:23:"]),
         (GOOD.replace("[models", 'key = "sk-in-the-clear-0123456789"\n[models', 1), ["transom.toml:3:7:", "env"]),
         (GOOD + '[retention]\ndefault = "soon"\n', ["transom.toml:6:11:", "30d"]),
@@ -234,12 +243,72 @@ def test_every_problem_is_said_at_once(make_server: MakeServer) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_secret_that_is_not_there_is_said(make_server: MakeServer) -> None:
-    server = make_server(GOOD.replace("[models", 'key = { env = "NOT_SET_ANYWHERE" }\n[models', 1))
-    done = server.run("config", "check")
+def test_everything_that_is_named_and_not_there_is_said_at_once(make_server: MakeServer) -> None:
+    settings = """
+[upstreams.u]
+base_url = "http://127.0.0.1:1/v1"
+key = { env = "NOT_SET_ANYWHERE" }
+[upstreams.v]
+base_url = "https://127.0.0.1:1/v1"
+ca_file = "/not/there.pem"
+[models.m]
+route = ["u", "v"]
+[safeguards.secrets]
+"""
+    done = make_server(settings, policies='@id("all") permit (principal, action, resource);').run("config", "check")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert sorted(re.findall(r"transom\.toml:(\d+):\d+: (\S+):", done.stderr)) == [
+        ("10", "safeguards.secrets"),
+        ("4", "upstreams.u.key"),
+        ("7", "upstreams.v.ca_file"),
+    ]
+    for words in ("NOT_SET_ANYWHERE", "/not/there.pem", '@safeguards("secrets")'):
+        assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("database", "command"),
+    [
+        ('"in-the-clear"', ("config", "check")),
+        ('{ env = "TEST_DATABASE" }', ("config", "check")),
+        ('{ env = "TEST_DATABASE" }', ("up", "--port", "0")),
+        ('{ env = "TEST_DATABASE" }', ("keys", "list")),
+    ],
+)
+def test_a_database_that_cannot_be_is_said_with_its_place(
+    make_server: MakeServer, database: str, command: tuple[str, ...]
+) -> None:
+    url = "postgresql://u:in-the-clear@h:in-the-clear/n"
+    server = make_server(f"{GOOD}[storage]\ndatabase = {database}\n", environment={"TEST_DATABASE": url})
+    done = server.run(*command)
     assert done.returncode == 1
-    assert "NOT_SET_ANYWHERE" in done.stderr
-    assert "transom.toml:3:" in done.stderr or "upstreams.u.key" in done.stderr
+    assert "transom.toml:6:12: storage.database: " in done.stderr
+    assert "in-the-clear" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [("keys", "list"), ("keys", "create", "Ada")])
+def test_no_command_changes_a_schema(copied: Server, command: tuple[str, ...]) -> None:
+    with closing(sqlite3.connect(copied.home.data / "transom.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'v9999'")
+        database.commit()
+    done = copied.run(*command)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "newer version of Transom: its schema is v9999" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_rates_and_workers(make_server: MakeServer) -> None:
+    """What counts is how many processes really serve: the option goes before the file."""
+    limits = GOOD + "[[limits]]\nrequests_per_minute = 1\n"
+    done = make_server(limits).run("up", "--port", "0", "--workers", "2")
+    assert done.returncode == 1
+    assert re.search(r"transom\.toml:5:\d+: limits: .*across 2 workers", done.stderr)
+    server = make_server(limits + "[server]\nworkers = 2\n")
+    assert server.run("config", "check").returncode == 1
+    server.start()  # with --workers 1
+    assert server.get("/healthz").status == 200
 
 
 def test_help_names_every_command(lived: tuple[Server, list[str]]) -> None:

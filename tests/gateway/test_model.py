@@ -106,3 +106,15 @@ def test_it_is_listed_as_open(student: OpenAI) -> None:
     model = student.models.retrieve(NAME)
     assert model.model_extra is not None
     assert (model.model_extra["rung"], model.model_extra["openness"]) == ("downloadable", "open-weights")
+
+
+def test_a_reload_adds_a_route_to_the_engine_that_runs(real: Server, student: OpenAI) -> None:
+    real.home.settings.write_text(
+        SETTINGS + f'[models.again]\nroute = [{{ upstream = "embedded", model = "{NAME}" }}]\nweights = "open"\n'
+    )
+    try:
+        assert real.ask("POST", "/api/reload", key=real.issue("o", "operators").key).status == 200
+        answer = student.chat.completions.create(model="again", messages=ASKED, max_tokens=1)
+        assert answer.choices
+    finally:
+        real.home.settings.write_text(SETTINGS)

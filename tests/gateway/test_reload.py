@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.support.doors import MODELS, Door, MakeServer
@@ -146,3 +147,83 @@ def test_rates_survive_a_reload_of_other_settings(make_server: MakeServer, vendo
     server.home.settings.write_text(before + '[models.newcomer]\nroute = ["vendor"]\n')
     until(lambda: "newcomer" in str(server.get("/v1/models", key).json))
     assert server.chat("open", key).status == 429
+
+
+def test_a_key_in_a_file_is_read_again_when_it_changes(
+    make_server: MakeServer, vendor: Upstream, tmp_path: Path
+) -> None:
+    """The settings stay as they are: a key is changed where it is, and requests are sent with the new one."""
+    file = tmp_path / "vendor.key"
+    file.write_text("key-one\n")
+    settings = f"""
+[upstreams.keyed]
+base_url = "{vendor.url}"
+key = {{ file = "{file}" }}
+[models.keyed]
+route = ["keyed"]
+"""
+    server = make_server(NO_ENGINE + settings).start()
+    key = server.issue("d", "developers").key
+
+    def sent() -> str | None:
+        assert server.chat("keyed", key, "with which key").status == 200
+        return vendor.find("with which key").header("authorization")
+
+    assert sent() == "Bearer key-one"
+    file.write_text("key-two\n")
+    until(lambda: sent() == "Bearer key-two")
+    file.write_text("\n")
+    until(lambda: "not taken up" in server.log)
+    assert f"transom.toml:6:7: upstreams.keyed.key: The file {file} is empty" in server.log
+    assert sent() == "Bearer key-two"  # what ran before stays
+    file.unlink()
+    file.with_suffix(".new").write_text("key-six\n")
+    file.with_suffix(".new").rename(file)
+    until(lambda: sent() == "Bearer key-six")
+    assert "key-" not in server.log.replace("vendor.key", "")
+
+
+def test_what_was_edited_while_it_started_is_taken_up(make_server: MakeServer, vendor: Upstream) -> None:
+    """The settings are read before anything else; what follows may take long, as fetching weights does."""
+    server = make_server(NO_ENGINE + MODELS.format(url=vendor.url))
+    settings = server.home.settings
+    before = settings.read_text()
+    lines = "".join(f'[models.m{number}]\nroute = ["vendor"]\n' for number in range(9))
+
+    def edit() -> None:
+        until((server.home.data / "keys").exists)  # made right after the settings were read
+        settings.write_text(before + lines)
+
+    editing = threading.Thread(target=edit)
+    editing.start()
+    server.start()
+    editing.join(10)
+    key = server.issue("d", "developers").key
+    until(lambda: server.chat("m8", key).status == 200)
+
+
+def test_a_new_route_to_an_engine_that_does_not_run_is_refused(make_server: MakeServer, vendor: Upstream) -> None:
+    server = make_server(MODELS.format(url=vendor.url)).start()
+    key = server.issue("d", "developers").key
+    settings = server.home.settings.read_text()
+    line = settings.count("\n") + 2
+    server.home.settings.write_text(settings + '[models.local]\nroute = ["embedded"]\n[models.n]\nroute = ["vendor"]\n')
+    until(lambda: "not taken up" in server.log)
+    assert re.search(
+        rf"transom\.toml:{line}:9: models\.local\.route: .*restart `transom up`", server.log, re.IGNORECASE
+    )
+    assert server.chat("local", key).status == server.chat("n", key).status == 404
+    assert server.chat("closed", key).status == 200
+    server.home.settings.write_text(settings + '[models.n]\nroute = ["vendor"]\n')
+    until(lambda: server.chat("n", key).status == 200)
+
+
+def test_limits_are_not_taken_up_by_several_workers(make_server: MakeServer, vendor: Upstream) -> None:
+    server = make_server(NO_ENGINE + MODELS.format(url=vendor.url), workers=2).start()
+    settings = server.home.settings.read_text()
+    line = settings.count("\n") + 1
+    server.home.settings.write_text(settings + "[[limits]]\nrequests_per_minute = 1\n")
+    until(lambda: server.log.count("not taken up") == 2)
+    assert server.log.count(f"transom.toml:{line}:3: limits: Rates are counted in one process") == 2
+    key = server.issue("d", "developers").key
+    assert {server.chat("closed", key).status for _ in range(3)} == {200}

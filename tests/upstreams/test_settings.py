@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from transom.config.secrets import SecretRef
 from transom.upstreams.settings import Address, UpstreamSettings, split_base_url
 
 
@@ -30,6 +33,8 @@ def test_a_file_may_say_everything() -> None:
     assert found.timeouts.connect == 1.0
     assert not isinstance(found.headers["x-secret"], str)
     assert found.headers["x-secret"].file == "/run/secret"
+    assert found.files == (Path("/run/secret"), Path("/etc/ca.pem"))
+    assert UpstreamSettings("https://x", key=SecretRef(file="/run/key")).files == (Path("/run/key"),)
 
 
 @pytest.mark.parametrize(
