@@ -105,27 +105,7 @@ def _build(key: str, settings: ModelSettings, upstreams: frozenset[str], problem
         problems.append(
             ConfigError(f"{key!r} is not a model's name. Write NAME or NAME@VERSION.", file=f"models.{key}")
         )
-    if not settings.route:
-        problems.append(ConfigError("The route is empty. Name an upstream.", file=f"models.{key}.route"))
-    route = tuple(_target(step, model) for step in settings.route)
-    problems += [
-        ConfigError(
-            f"The route names the upstream {target.upstream!r}, which is not declared. "
-            f"Declare [upstreams.{target.upstream}], or name one of: {', '.join(sorted(upstreams)) or 'none yet'}.",
-            file=f"models.{key}.route",
-        )
-        for target in route
-        if target.upstream not in upstreams
-    ]
-    problems += [
-        ConfigError(
-            f"The route has the upstream {target.upstream!r} with the model {target.model!r} before. A request asks "
-            "each once. Remove it here.",
-            file=f"models.{key}.route.{index}",
-        )
-        for index, target in enumerate(route)
-        if target in route[:index]
-    ]
+    route = _route(key, model, settings, upstreams, problems)
     name = VersionName(f"{model}@{number or '1'}")
     openness = _WEIGHTS_TO_OPENNESS[settings.weights]
     version_digest = digest(_canonical.encode({"name": name, "settings": settings}))
@@ -160,6 +140,33 @@ def _build(key: str, settings: ModelSettings, upstreams: frozenset[str], problem
         digest=version_digest,
         resource=Resource("Model", name, attributes, version_digest),
     )
+
+
+def _route(
+    key: str, model: str, settings: ModelSettings, upstreams: frozenset[str], problems: list[ConfigError]
+) -> tuple[Target, ...]:
+    if not settings.route:
+        problems.append(ConfigError("The route is empty. Name an upstream.", file=f"models.{key}.route"))
+    route = tuple(_target(step, model) for step in settings.route)
+    problems += [
+        ConfigError(
+            f"The route names the upstream {target.upstream!r}, which is not declared. "
+            f"Declare [upstreams.{target.upstream}], or name one of: {', '.join(sorted(upstreams)) or 'none yet'}.",
+            file=f"models.{key}.route",
+        )
+        for target in route
+        if target.upstream not in upstreams
+    ]
+    problems += [
+        ConfigError(
+            f"The route has the upstream {target.upstream!r} with the model {target.model!r} before. A request asks "
+            "each once. Remove it here.",
+            file=f"models.{key}.route.{index}",
+        )
+        for index, target in enumerate(route)
+        if target in route[:index]
+    ]
+    return route
 
 
 def _target(step: str | RouteTarget, model: str) -> Target:
