@@ -1,6 +1,7 @@
 """The group commit: order, bounds, and every fault twice: not persisted, and persisted but reported as failed."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -207,6 +208,80 @@ def test_a_full_line_refuses_at_once_but_takes_what_closes(faulty: Faulty, monke
 
     written.run(work())
     assert written.rows() == ["a", "0", "1", "2", "end of a"]
+
+
+BIG = b"." * 1000
+
+
+def big(written: Written, id_: str, caller: str | None = None) -> Write:
+    """A decision with a long prompt."""
+    write = written.opening(id_, caller)
+    write.contents = [ContentRow(DecisionId(id_), "prompt", b"key", BIG, 9)]
+    return write
+
+
+def test_a_line_that_is_long_in_bytes_refuses_at_once_but_takes_what_closes(
+    faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_LINE_BYTES", 2 * len(BIG))
+    written = Written(faulty)
+
+    async def work() -> None:
+        faulty.faults = ["not persisted"]
+        first, second = big(written, "a"), big(written, "b")
+        for write in (first, second):  # what is under way counts too
+            written.writer.submit(write)
+        for refused in (written.opening("c"), written.note("note")):
+            with pytest.raises(NotDurable) as raised:
+                written.writer.submit(refused)
+            assert raised.value.retry_after == 1
+        written.writer.submit(written.closing(first))
+        with pytest.raises(NotDurable):
+            await end_of(first)
+        with pytest.raises(NotDurable):  # it failed, so it is in line still
+            written.writer.submit(written.opening("d"))
+
+    written.run(work())
+    assert written.rows() == ["a", "b", "end of a"]
+
+
+def test_one_write_may_be_longer_than_the_line(faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_LINE_BYTES", 10)
+    written = Written(faulty)
+
+    async def work() -> None:
+        write = big(written, "a")
+        written.writer.submit(write)
+        await end_of(write)
+        assert not write.contents  # it is remembered until it is closed, which may be minutes: not its prompt
+
+    written.run(work())
+    assert written.rows() == ["a"]
+
+
+def test_whatever_becomes_of_a_write_it_gives_its_place_back(faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_LINE_BYTES", 3 * len(BIG))
+    written = Written(faulty)
+    written.standing.revoked.add(CallerId("gone"))
+
+    async def work() -> None:
+        for number in range(10):
+            faulty.faults = ["not persisted", "persisted"] if number == 5 else []
+            kept, dropped = big(written, f"kept {number}"), big(written, f"dropped {number}", "gone")
+            written.writer.submit(kept)
+            written.writer.submit(dropped)
+            written.writer.submit(written.closing(kept))
+            written.writer.submit(written.closing(dropped))
+            last = written.note(f"last {number}")
+            written.writer.submit(last)
+            with contextlib.suppress(NotDurable):
+                await end_of(last)
+            while written.writer.waiting:  # noqa: ASYNC110 - an outcome's end is told to nobody
+                await asyncio.sleep(0.001)
+
+    written.run(work())
+    assert len(written.rows()) == 50
+    assert written.contents() == 40
 
 
 def test_a_write_that_waits_too_long_is_told_so_and_stays_in_line(

@@ -3,7 +3,7 @@
 Writes are handed over on the event loop, committed by one thread, and told of on the event loop. They keep their order.
 A write that fails is told so at once (its caller gets 503) and tried again behind the scenes until it is durable, so
 that a decision that was refused for want of a disk is on record as soon as there is one. The line of waiting writes is
-bounded: past its end a decision is refused at once.
+bounded, in number and in bytes: past its end a decision is refused at once.
 """
 
 import asyncio
@@ -27,6 +27,8 @@ from transom.values import CallerId, DecisionId
 _log = logging.getLogger("transom.decisions")
 _BATCH = 512
 _LINE = 20_000
+_LINE_BYTES = 256 * 1024 * 1024
+"""Of entries and sealed contents that are not durable yet; one write may exceed it by its own size."""
 _RETRY_SECONDS = 0.5
 _LINGER_SECONDS = 0.005
 _SWEEP_SECONDS = 0.5
@@ -63,6 +65,8 @@ class Write(msgspec.Struct, eq=False):
     since: float = 0.0
     tried: bool = False
     dropped: str | None = None
+    size: int = 0
+    """What it takes of the line, in bytes, as it was when it joined."""
 
 
 class KeyNoLongerStandsError(Exception):
@@ -79,6 +83,7 @@ class GroupCommit:
         self._patience = patience
         self._waiting: deque[Write] = deque()
         self._running: list[Write] = []
+        self._bytes = 0
         self._work: queue.SimpleQueue[list[Write] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._commit_all, name="group-commit", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -138,12 +143,14 @@ class GroupCommit:
 
         What closes an opened decision is always taken: there are no more of these than requests under way.
         """
-        if len(self._waiting) >= _LINE and write.after is None:
+        if (len(self._waiting) >= _LINE or self._bytes >= _LINE_BYTES) and write.after is None:
             raise NotDurable(
                 "The record cannot be written fast enough, so nothing can be answered now. Try again shortly.",
                 retry_after=1,
             )
         write.since = time.monotonic()
+        write.size = _size_of(write)
+        self._bytes += write.size
         if write.opens is not None:
             self._unclosed[write.opens] = self._floor
         self._waiting.append(write)
@@ -233,12 +240,14 @@ class GroupCommit:
             _log.warning("the record can be written again")
             self.last_error = None
         for write in batch:
+            self._bytes -= write.size
             if write.dropped is not None:
                 self._unclosed.pop(write.opens, None)
                 _tell(write, KeyNoLongerStandsError(write.dropped))
                 continue
             if write.closes is not None:
                 self._unclosed.pop(write.closes, None)
+            write.contents = []  # durable; whoever closes it holds on to the rest until then
             _tell(write, None)
         if any(write.done is not None for write in self._waiting):
             self._start_batch()
@@ -277,6 +286,15 @@ class GroupCommit:
             write.caller = None  # as for one that failed
             _tell(write, _not_durable())
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+
+def _size_of(write: Write) -> int:
+    size = 0
+    for row in write.entries:
+        size += len(row.body)
+    for content in write.contents:
+        size += len(content.key) + len(content.sealed)
+    return size
 
 
 def end_buried() -> NoReturn:
