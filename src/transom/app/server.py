@@ -13,6 +13,7 @@ from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from transom.gateway.http import Gateway
+from transom.gateway.request import CLIENT, Client
 from transom.gateway.settings import ServerSettings
 
 _SWEEP_SECONDS = 0.5
@@ -65,12 +66,20 @@ class Connection(HttpToolsProtocol):
 
     owes_head_since: float | None = None
     _head_bytes = 0
+    _client: Client
 
     @override
     def connection_made(self, transport: Any) -> None:
         """Start the clock."""
         super().connection_made(transport)
+        self._client = Client(self.flow.resume_reading)
         self.owes_head_since = self.loop.time()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever answers a request of it."""
+        super().connection_lost(exc)
+        self._client.leave()
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -95,6 +104,7 @@ class Connection(HttpToolsProtocol):
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
+        self._client.leave()
 
     @override
     def on_message_begin(self) -> None:
@@ -102,6 +112,7 @@ class Connection(HttpToolsProtocol):
         self.owes_head_since = self.loop.time()
         self._head_bytes = 0
         super().on_message_begin()
+        self.scope["extensions"] = {CLIENT: self._client}  # type: ignore[dict-item]
 
     @override
     def on_headers_complete(self) -> None:

@@ -13,8 +13,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
-_WATCH_AFTER = 0.02
-"""Seconds after which a wait for an upstream is worth a task that sees the client leave."""
+CLIENT = "transom.client"
+"""The ASGI extension by which the server hands over the connection's `Client`."""
 _LOOPBACK = ("127.", "::1")
 
 
@@ -22,17 +22,47 @@ class ClientGoneError(Exception):
     """The client went away before its request was whole."""
 
 
+class Client:
+    """Whether the one at a connection's other end is still there. The server tells; who answers listens."""
+
+    __slots__ = ("_read_on", "_tell", "gone")
+
+    def __init__(self, read_on: Callable[[], None]) -> None:
+        """`read_on` makes the server read, without which it does not see a client leave."""
+        self.gone = False
+        self._read_on = read_on
+        self._tell: Callable[[], None] | None = None
+
+    def listen(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when the client goes away, at once where it has. One request at a time listens."""
+        if self.gone:
+            tell()
+            return
+        self._tell = tell
+        self._read_on()
+
+    def unlisten(self) -> None:
+        """Tell nobody any more."""
+        self._tell = None
+
+    def leave(self) -> None:
+        """Say that the client has gone away. For the server."""
+        self.gone = True
+        if self._tell is not None:
+            self._tell()
+
+
 class Request:
     """One request and the way back to its client."""
 
     __slots__ = (
+        "_client",
         "_headers",
         "_late",
         "_patience",
         "_receive",
         "_send",
         "_task",
-        "_watcher",
         "gone",
         "method",
         "path",
@@ -47,13 +77,13 @@ class Request:
         self.started = False
         """The head of an answer has been handed to the client's connection."""
         self.gone = False
-        """The client has gone away."""
+        """The client has gone away in the middle of it."""
+        self._client: Client = scope["extensions"][CLIENT]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
         self._send = send
         self._patience = patience
-        self._task: asyncio.Task[Any] | None = None
-        self._watcher: asyncio.Task[None] | None = None
+        self._task = patience.current_task()
         self._late = False
 
     @property
@@ -77,7 +107,6 @@ class Request:
             raise _too_large(limit)
         if self._headers.get(b"content-encoding", b"identity") != b"identity":
             raise InvalidRequest("The body is compressed. Send it as it is, without Content-Encoding.")
-        self._task = self._patience.current_task()
         self._patience.expect(self, seconds, self._body_is_late)
         try:
             return await self._read(limit)
@@ -130,22 +159,14 @@ class Request:
         await self.write(body, more=False)
 
     def watch(self) -> None:
-        """Cancel the current task when the client goes away. Only a wait that lasts is worth a task that looks."""
-        self._task = self._patience.current_task()
-        self._patience.expect(self, _WATCH_AFTER, self._start_watching)
+        """Cancel the current task when the client goes away."""
+        self._client.listen(self._has_gone)
 
     def unwatch(self) -> None:
         """Stop watching."""
-        self._patience.forget(self)
-        if self._watcher is not None:
-            self._watcher.cancel()
+        self._client.unlisten()
 
-    def _start_watching(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    def _has_gone(self) -> None:
         self.gone = True
         if self._task is not None:
             self._task.cancel()
