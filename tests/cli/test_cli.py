@@ -12,10 +12,14 @@ import pytest
 from tests.support.doors import MODELS, Door, MakeServer
 from tests.support.server import NO_ENGINE, Server
 from tests.support.upstream import Upstream
+from typer.testing import CliRunner
 
+import transom.storage.migrations
 from transom.app.declared import read_running, read_settings
-from transom.errors import ConfigErrors
+from transom.cli.main import app
+from transom.errors import ConfigErrors, StartError
 from transom.ledger.note import open_note, parse_vkey
+from transom.storage.migrate import head
 
 ID = "01900000-0000-7000-8000-000000000000"
 
@@ -288,15 +292,30 @@ def test_a_database_that_cannot_be_is_said_with_its_place(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", [("keys", "list"), ("keys", "create", "Ada")])
-def test_no_command_changes_a_schema(copied: Server, command: tuple[str, ...]) -> None:
+def test_a_database_of_a_newer_version_is_left_alone(copied: Server) -> None:
     with closing(sqlite3.connect(copied.home.data / "transom.db")) as database:
         database.execute("UPDATE alembic_version SET version_num = 'v9999'")
         database.commit()
-    done = copied.run(*command)
+    done = copied.run("keys", "create", "Ada")
     assert (done.returncode, done.stdout) == (1, "")
     assert "newer version of Transom: its schema is v9999" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_no_command_brings_an_older_database_up_to_date(
+    copied: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if this build had one step more than the one that the home was served with."""
+    steps = tmp_path / "migrations"
+    shutil.copytree(next(iter(transom.storage.migrations.__path__)), steps)
+    step = f'revision = "v9998"\ndown_revision = "{head()}"\ndef upgrade():\n    pass\n'
+    (steps / "versions" / "v9998_next.py").write_text(step)
+    monkeypatch.setattr("transom.storage.migrate._MIGRATIONS", steps)
+    monkeypatch.setenv("TRANSOM_HOME", str(copied.home.path))
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["keys", "list"])
+        assert isinstance(result.exception, StartError)
+        assert "run `transom up` once" in str(result.exception)
 
 
 def test_rates_and_workers(make_server: MakeServer) -> None:
