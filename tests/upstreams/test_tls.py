@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from tests.upstreams.conftest import QUICK, Run
 from tests.upstreams.hostile import OK, Hostile, Peer, ok
 
-from transom.errors import StartError
+from transom.errors import ConfigError
 from transom.upstreams.client import Upstream
 from transom.upstreams.errors import UpstreamUnreachable
 from transom.upstreams.settings import UpstreamSettings
@@ -146,5 +146,17 @@ def test_an_authority_file_that_cannot_be_used_stops_the_start(tmp_path: Path, c
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(StartError, match=r"upstreams\.wild\.ca_file"):
+    with pytest.raises(ConfigError, match=r"^upstreams\.wild\.ca_file: The file"):
         Upstream("wild", UpstreamSettings(base_url="https://x", ca_file=str(file)))
+
+
+def test_another_authority_in_the_same_file_makes_another_client(authority: Authority) -> None:
+    settings = UpstreamSettings(base_url="https://x", ca_file=str(authority.file))
+    client = Upstream("wild", settings)
+    assert client.is_current(settings)
+    Authority(authority.folder)  # writes itself into the file
+    assert not client.is_current(settings)
+    assert Upstream("wild", settings).is_current(settings)
+    authority.file.unlink()
+    with pytest.raises(ConfigError, match=r"upstreams\.wild\.ca_file: .*No such file"):
+        client.is_current(settings)
