@@ -4,32 +4,31 @@ import asyncio
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.faults import wire
-from tests.faults.door import Door, alive, children, models
-from tests.faults.scripted import Scripted
-from tests.faults.wire import Reply, chat, connected, read
+from sqlalchemy import text
+from tests.support import wire
+from tests.support.doors import models
+from tests.support.processes import alive, children
+from tests.support.record import outside, sequenced, told, verify
+from tests.support.server import NO_ENGINE, Server
+from tests.support.upstream import Upstream
+from tests.support.wire import Reply, chat, connected, read
 
 CLIENTS = 12
 LOAD_SECONDS = (0.05, 0.45)
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Scripted]:
-    with Scripted() as running:
-        yield running
-
-
 class Clients:
     """Callers who ask without pause, plain and streamed, and remember every answer of which they saw the beginning."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Server) -> None:
         self.door = door
+        self.key = door.key
         self.seen: set[str] = set()
         self.whole = 0
         self.partial = 0
@@ -57,9 +56,7 @@ class Clients:
     async def _converse(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             stream = (number + self.whole) % 2 == 0
-            writer.write(
-                wire.request("POST", "/v1/chat/completions", key=self.door.key, body=chat("varied", stream=stream))
-            )
+            writer.write(wire.request("POST", "/v1/chat/completions", key=self.key, body=chat("varied", stream=stream)))
             reply = Reply()
             try:
                 await read(reader, reply)
@@ -90,54 +87,56 @@ class Crashes:
         self.kills = 0
 
 
-async def crash_often(door: Door, kills: int) -> None:
+async def crash_often(door: Server, kills: int) -> None:
     """Kill the whole door, again and again, under load."""
     found, clients = Crashes(), Clients(door)
-    await door.start()
+    door.start()
     for _ in range(kills):
         clients.start()
         await asyncio.sleep(random.uniform(*LOAD_SECONDS))
-        await door.crash()
+        door.kill()
         found.kills += 1
         await clients.stop()
         check_dead(door, clients)
-        found.restarts.append(await door.start())
+        began = time.monotonic()
+        door.start()
+        found.restarts.append(time.monotonic() - began)
         check_recovered(door, clients)
     await finish(door, clients, found)
 
 
-def check_dead(door: Door, clients: Clients) -> None:
+def check_dead(door: Server, clients: Clients) -> None:
     """Whatever a client saw the beginning of is on record, although the server is dead."""
-    missing = clients.seen - door.told().keys()
+    missing = clients.seen - told(door).keys()
     assert not missing, f"answered and not recorded: {sorted(missing)[:5]}"
 
 
-def check_recovered(door: Door, clients: Clients) -> None:
+def check_recovered(door: Server, clients: Clients) -> None:
     """After the restart all is closed: nobody asks, so nothing may be open."""
-    told = door.told()
-    assert clients.seen <= told.keys()
-    still_open = [id_ for id_, story in told.items() if story.outcome is None]
+    stories = told(door)
+    assert clients.seen <= stories.keys()
+    still_open = [id_ for id_, story in stories.items() if story.outcome is None]
     assert not still_open, still_open[:5]
-    door.verify()
+    verify(door)
 
 
-async def finish(door: Door, clients: Clients, found: Crashes) -> None:
+async def finish(door: Server, clients: Clients, found: Crashes) -> None:
     """End politely; then the log holds everything, by our verifier and by an outsider's."""
     tree = door.tree()
-    await door.sequenced()
-    assert door.stop() == 0, door.log
+    await sequenced(door)
+    assert door.stop(by=signal.SIGTERM) == 0, door.log
     assert not any(alive(pid) for pid in tree)
-    assert not await door.answers()
-    told = door.told()
-    assert clients.seen <= told.keys()
+    assert not wire.listens(door.port)
+    stories = told(door)
+    assert clients.seen <= stories.keys()
     assert clients.whole > 0
     assert clients.partial + clients.unanswered > 0
-    report = door.verify()
+    report = verify(door)
     assert report.waiting == 0
     assert report.open == []
-    counted = door.outside()
-    assert counted["decision/1"] == counted["outcome/1"] == len(told)
-    statuses = Counter(story.outcome.status for story in told.values() if story.outcome)
+    counted = outside(door)
+    assert counted["decision/1"] == counted["outcome/1"] == len(stories)
+    statuses = Counter(story.outcome.status for story in stories.values() if story.outcome)
     assert statuses.keys() <= {"answered", "abandoned", "interrupted"}
     # A few kills may all have hit a process with nothing under way; many cannot.
     assert statuses["interrupted"] > 0 or found.kills < 10
@@ -149,60 +148,66 @@ async def finish(door: Door, clients: Clients, found: Crashes) -> None:
     )
 
 
-def settings_of(upstream: Scripted) -> str:
-    return models(upstream.url, "varied", timeouts="{ connect = 5, first_byte = 10 }")
+def settings_of(hostile: Upstream) -> str:
+    return NO_ENGINE + models(hostile, "varied", timeouts="{ connect = 5, first_byte = 10 }")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(150)
-def test_one_process_on_sqlite_survives_kill_9(tmp_path: Path, upstream: Scripted) -> None:
-    door = Door(tmp_path / "home", settings_of(upstream))
-    try:
+def test_one_process_on_sqlite_survives_kill_9(tmp_path: Path, hostile: Upstream) -> None:
+    with Server(tmp_path / "home", settings_of(hostile)) as door:
         asyncio.run(crash_often(door, 28))
-    finally:
-        door.stop()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(90)
-def test_one_process_on_postgresql_survives_kill_9(tmp_path: Path, upstream: Scripted, postgres_url: str) -> None:
-    door = Door(tmp_path / "home", settings_of(upstream), database=postgres_url)
-    try:
+def test_one_process_on_postgresql_survives_kill_9(tmp_path: Path, hostile: Upstream, postgres_url: str) -> None:
+    with Server(tmp_path / "home", settings_of(hostile), database=postgres_url) as door:
         asyncio.run(crash_often(door, 8))
-    finally:
-        door.stop()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(90)
-def test_two_workers_survive_the_death_of_their_parent(tmp_path: Path, upstream: Scripted) -> None:
-    door = Door(tmp_path / "home", settings_of(upstream), workers=2)
-    try:
+def test_two_workers_survive_the_death_of_their_parent(tmp_path: Path, hostile: Upstream) -> None:
+    with Server(tmp_path / "home", settings_of(hostile), workers=2) as door:
         asyncio.run(crash_often(door, 6))
-    finally:
-        door.stop()
 
 
-async def kill_workers(door: Door, kills: int) -> None:
+async def kill_workers(door: Server, kills: int) -> None:
     """Kill one of two workers, again and again; the other goes on, and what it has open stays its own.
 
     The kernel may give all connections to one of them, so the one that was last at work is killed.
     """
     found, clients = Crashes(), Clients(door)
-    await door.start()
-    assert door.process is not None
+    door.start()
     for _ in range(kills):
-        workers = await until_workers(door.process.pid, 2)
+        workers = await until_workers(door.pid, 2)
         clients.start()
         await asyncio.sleep(random.uniform(*LOAD_SECONDS))
-        os.kill(door.busiest(), signal.SIGKILL)
+        # Who was last at work may be the one that was killed before, while the other two are still starting.
+        await wire.until(lambda: alive(busiest(door)))
+        os.kill(busiest(door), signal.SIGKILL)
         found.kills += 1
         # The parent starts another after a second; the survivor or the newcomer closes what the dead one left open.
-        await until_workers(door.process.pid, 2, without=workers)
+        await until_workers(door.pid, 2, without=workers)
         await clients.stop()
     await closed_all(door)
-    assert clients.seen <= door.told().keys()
+    assert clients.seen <= told(door).keys()
     await finish(door, clients, found)
+
+
+def instances(door: Server) -> set[str]:
+    """The processes that have opened decisions."""
+    query = text("SELECT DISTINCT instance FROM entry WHERE type = 'decision/1'")
+    with door.stores() as stores, stores.database.begin(write=False) as connection:
+        return {row.instance for row in connection.execute(query)}
+
+
+def busiest(door: Server) -> int:
+    """The process that opened the newest decision."""
+    query = text("SELECT instance FROM entry WHERE type = 'decision/1' ORDER BY id DESC LIMIT 1")
+    with door.stores() as stores, stores.database.begin(write=False) as connection:
+        return int(connection.execute(query).scalar_one().split("/")[1])
 
 
 async def until_workers(parent: int, count: int, *, without: list[int] | None = None) -> list[int]:
@@ -216,10 +221,10 @@ async def until_workers(parent: int, count: int, *, without: list[int] | None = 
         await asyncio.sleep(0.02)
 
 
-async def closed_all(door: Door, seconds: float = 15.0) -> None:
+async def closed_all(door: Server, seconds: float = 15.0) -> None:
     """Wait until every decision has its outcome."""
     until = time.monotonic() + seconds
-    while still_open := [id_ for id_, story in door.told().items() if story.outcome is None]:
+    while still_open := [id_ for id_, story in told(door).items() if story.outcome is None]:
         assert time.monotonic() < until, still_open[:5]
         await asyncio.sleep(0.1)
 
@@ -228,56 +233,48 @@ async def closed_all(door: Door, seconds: float = 15.0) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_worker_is_killed_and_the_other_goes_on(
-    tmp_path: Path, upstream: Scripted, kind: str, request: pytest.FixtureRequest
+    tmp_path: Path, hostile: Upstream, kind: str, request: pytest.FixtureRequest
 ) -> None:
     database = request.getfixturevalue("postgres_url") if kind == "postgresql" else None
-    door = Door(tmp_path / "home", settings_of(upstream), workers=2, database=database)
-    try:
+    with Server(tmp_path / "home", settings_of(hostile), workers=2, database=database) as door:
         asyncio.run(kill_workers(door, 5 if kind == "sqlite" else 3))
-    finally:
-        door.stop()
 
 
-async def outlive(door: Door, upstream: Scripted) -> None:
-    await door.start()
-    assert door.process is not None
-    workers = await until_workers(door.process.pid, 2)
+async def outlive(door: Server, hostile: Upstream, gate: threading.Event) -> None:
+    door.start()
+    workers = await until_workers(door.pid, 2)
     data = wire.request("POST", "/v1/chat/completions", key=door.key, body=chat("held"))
     asking: list[asyncio.Task[Reply]] = []
     # The kernel shares connections out as it likes: go on until both workers have some.
-    while len(door.instances()) < len(workers):
+    while len(instances(door)) < len(workers):
         assert len(asking) < 400, "one worker gets everything"
         asking += [asyncio.create_task(wire.ask(door.port, data, seconds=30)) for _ in range(8)]
         sent = len(asking)
-        await wire.until(lambda sent=sent: upstream.asked["held"] == len(door.told()) == sent)  # type: ignore[misc] # mypy cannot type the default
+        await wire.until(lambda sent=sent: hostile.asked["held"] == len(told(door)) == sent)  # type: ignore[misc] # mypy cannot type the default
     os.kill(workers[0], signal.SIGKILL)
     # The dead one's are closed while the survivor's are under way: they must stay open.
     until = time.monotonic() + 15
-    while not (closed := [id_ for id_, story in door.told().items() if story.outcome is not None]):
+    while not (closed := [id_ for id_, story in told(door).items() if story.outcome is not None]):
         assert time.monotonic() < until, "nobody closed what the dead worker left"
         await asyncio.sleep(0.05)
-    upstream.gate.set()
+    gate.set()
     replies = await asyncio.gather(*asking)
     survived = [reply for reply in replies if reply.raw]
     assert survived
     assert len(survived) + len(closed) == len(asking)
     for reply in survived:
         assert reply.status == 200
-        story = await door.outcome(reply)
-        assert story.outcome is not None
-        assert story.outcome.status == "answered"
-    assert door.stop() == 0
-    door.verify()
+        assert door.outcome(reply.decision).status == "answered"
+    assert door.stop(by=signal.SIGTERM) == 0
+    verify(door)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(60)
-def test_what_a_living_worker_has_open_is_not_closed_by_another(tmp_path: Path, upstream: Scripted) -> None:
-    upstream.gate.clear()
-    upstream.asked.clear()
-    door = Door(tmp_path / "home", models(upstream.url, "held", timeouts="{ first_byte = 40 }"), workers=2)
-    try:
-        asyncio.run(outlive(door, upstream))
-    finally:
-        upstream.gate.set()
-        door.stop()
+def test_what_a_living_worker_has_open_is_not_closed_by_another(
+    tmp_path: Path, hostile: Upstream, gate: threading.Event
+) -> None:
+    hostile.asked.clear()
+    settings = NO_ENGINE + models(hostile, "held", timeouts="{ first_byte = 40 }")
+    with Server(tmp_path / "home", settings, workers=2) as door:
+        asyncio.run(outlive(door, hostile, gate))

@@ -1,29 +1,15 @@
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TypeAlias
-
 import pytest
-from tests.faults.door import Door
-from tests.faults.scripted import Scripted
-
-MakeDoor: TypeAlias = Callable[..., Door]
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Scripted]:
-    with Scripted() as running:
-        yield running
+from tests.support.doors import MakeServer
+from tests.support.server import NO_ENGINE, Server
 
 
 @pytest.fixture
-def make_door(tmp_path: Path) -> Iterator[MakeDoor]:
-    """Makes doors that are stopped at the end of the test."""
-    made: list[Door] = []
+def make_door(make_server: MakeServer) -> MakeServer:
+    """Makes servers without a model of their own, which are stopped after the test."""
 
-    def make(settings: str, **options: object) -> Door:
-        made.append(Door(tmp_path / f"home{len(made)}", settings, **options))  # type: ignore[arg-type] # passed on
-        return made[-1]
+    def make(settings: str, **options: object) -> Server:
+        made = make_server(NO_ENGINE + settings, **options)
+        assert made.key  # issued now: some tests take the database away before they ask
+        return made
 
-    yield make
-    for door in made:
-        door.stop()
+    return make

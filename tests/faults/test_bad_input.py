@@ -4,15 +4,15 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.faults.door import Door, models
-from tests.faults.scripted import Scripted
-from tests.faults.wire import Reply, ask, chat, chunk, closed, connected, read, request, until
+from tests.support.doors import MakeServer, models
+from tests.support.record import told, verify
+from tests.support.server import NO_ENGINE, Server
+from tests.support.upstream import Upstream
+from tests.support.wire import Reply, ask, chat, chunk, closed, connected, read, request, until
 
-from transom.ledger.entry import AccessEntry
+from transom.ledger.entry import AccessEntry, OutcomeEntry
 
 CHAT = "/v1/chat/completions"
 LIMITS = """
@@ -25,30 +25,30 @@ MB = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def door(upstream: Scripted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def door(hostile: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One door for all tests of this file: what one client does wrong must not trouble the next."""
-    running = Door(tmp_path_factory.mktemp("bad-input") / "home", LIMITS + models(upstream.url, "good"))
-    asyncio.run(running.start())
-    yield running
-    assert running.stop() == 0
-    running.verify()
+    settings = NO_ENGINE + LIMITS + models(hostile, "good")
+    with Server(tmp_path_factory.mktemp("bad-input") / "home", settings) as running:
+        yield running.start()
+        assert running.stop() == 0
+    verify(running)
+    told(running)
     assert "failed within" not in running.log
     assert "Traceback" not in running.log
 
 
-def post(door: Door, body: bytes, **headers: str) -> Reply:
+def post(door: Server, body: bytes, **headers: str) -> Reply:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return asyncio.run(ask(door.port, request("POST", CHAT, key=door.key, body=body, headers=named)))
 
 
-def recorded(door: Door, reply: Reply, status: str = "refused") -> Any:
+def recorded(door: Server, reply: Reply, status: str = "refused") -> OutcomeEntry:
     """Assert that a refusal is on record; give its outcome."""
-    told = asyncio.run(door.outcome(reply))
-    assert told.outcome is not None
-    assert told.outcome.status == status
-    assert told.outcome.http_status == reply.status
+    outcome = door.outcome(reply.decision)
+    assert outcome.status == status
+    assert outcome.http_status == reply.status
     assert reply.error["decision"] == reply.decision
-    return told.outcome
+    return outcome
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def recorded(door: Door, reply: Reply, status: str = "refused") -> Any:
     ],
     ids=repr,
 )
-def test_a_body_that_cannot_be_understood(door: Door, body: bytes, says: str) -> None:
+def test_a_body_that_cannot_be_understood(door: Server, body: bytes, says: str) -> None:
     reply = post(door, body)
     assert reply.status == 400, reply.raw
     assert reply.error["type"] == "invalid_request_error"
@@ -85,20 +85,20 @@ def test_a_body_that_cannot_be_understood(door: Door, body: bytes, says: str) ->
     recorded(door, reply)
 
 
-def test_a_deep_body_that_is_valid_does_not_hurt(door: Door) -> None:
+def test_a_deep_body_that_is_valid_does_not_hurt(door: Server) -> None:
     deep = b'{"model":"good","messages":[],"x":' + b"[" * 900 + b"]" * 900 + b"}"
     assert post(door, deep).status in (200, 400)
 
 
 @pytest.mark.parametrize("model", ["nobody", "good@9", "", "../good", "good\u0000", "x" * 10_000])
-def test_an_unknown_model(door: Door, model: str) -> None:
+def test_an_unknown_model(door: Server, model: str) -> None:
     reply = post(door, json.dumps({"model": model, "messages": []}).encode())
     assert reply.status == 404, reply.raw
     assert len(reply.body) < 2_000
     recorded(door, reply)
 
 
-def test_an_expired_key_is_refused_on_the_record(door: Door) -> None:
+def test_an_expired_key_is_refused_on_the_record(door: Server) -> None:
     expires = int(time.time() * 1000) + 100
     issued = door.issue("brief", "developers", expires=expires)
     asyncio.run(until(lambda: time.time() * 1000 > expires))
@@ -109,14 +109,14 @@ def test_an_expired_key_is_refused_on_the_record(door: Door) -> None:
     assert outcome.reason == "key_expired"
 
 
-def test_a_key_without_groups_is_forbidden_on_the_record(door: Door) -> None:
+def test_a_key_without_groups_is_forbidden_on_the_record(door: Server) -> None:
     issued = door.issue("nobody in particular")
     reply = asyncio.run(ask(door.port, request("POST", CHAT, key=issued.key, body=chat("good"))))
     assert reply.status == 403
     recorded(door, reply)
 
 
-def test_a_50_mb_body_is_refused_and_does_not_fill_memory(door: Door) -> None:
+def test_a_50_mb_body_is_refused_and_does_not_fill_memory(door: Server) -> None:
     before = door.rss()
     replies = asyncio.run(_flood(door, declared=True))
     assert [reply.status for reply in replies] == [413] * 4
@@ -125,7 +125,7 @@ def test_a_50_mb_body_is_refused_and_does_not_fill_memory(door: Door) -> None:
     assert door.rss() - before < 30 * MB
 
 
-def test_a_body_of_unsaid_length_is_cut_at_the_limit(door: Door) -> None:
+def test_a_body_of_unsaid_length_is_cut_at_the_limit(door: Server) -> None:
     before = door.rss()
     replies = asyncio.run(_flood(door, declared=False))
     assert [reply.status for reply in replies] == [413] * 4
@@ -134,7 +134,7 @@ def test_a_body_of_unsaid_length_is_cut_at_the_limit(door: Door) -> None:
     assert door.rss() - before < 30 * MB
 
 
-async def _flood(door: Door, *, declared: bool) -> list[Reply]:
+async def _flood(door: Server, *, declared: bool) -> list[Reply]:
     """Four clients send 50 MB each, whatever the door says, then read."""
 
     async def one() -> Reply:
@@ -156,10 +156,9 @@ async def _flood(door: Door, *, declared: bool) -> list[Reply]:
     return list(await asyncio.gather(*[one() for _ in range(4)]))
 
 
-def test_a_small_chunked_body_over_a_small_limit(make_door: Any, upstream: Scripted) -> None:
+def test_a_small_chunked_body_over_a_small_limit(make_door: MakeServer, hostile: Upstream) -> None:
     """The limit holds for a body that arrives in one piece without having said its length."""
-    small: Door = make_door("[server]\nmax_body_bytes = 1024\n" + models(upstream.url, "good"))
-    asyncio.run(small.start())
+    small = make_door("[server]\nmax_body_bytes = 1024\n" + models(hostile, "good")).start()
     body = chat("good", text="x" * 2_000)
     data = request("POST", CHAT, key=small.key, headers={"transfer-encoding": "chunked"}) + chunk(body) + chunk(b"")
     reply = asyncio.run(ask(small.port, data))
@@ -167,7 +166,7 @@ def test_a_small_chunked_body_over_a_small_limit(make_door: Any, upstream: Scrip
     recorded(small, reply)
 
 
-def test_a_body_that_does_not_arrive(door: Door) -> None:
+def test_a_body_that_does_not_arrive(door: Server) -> None:
     async def scenario() -> tuple[Reply, float]:
         async with asyncio.timeout(10), connected(door.port) as (reader, writer):
             writer.write(request("POST", CHAT, key=door.key, headers={"content-length": "100"}) + b'{"mod')
@@ -191,22 +190,20 @@ async def _drip(writer: asyncio.StreamWriter, data: bytes) -> None:
         await asyncio.sleep(0.1)
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body_is_on_record(door: Door) -> None:
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_on_record(door: Server) -> None:
     async def scenario() -> None:
-        known = set(door.told())
+        known = set(told(door))
         async with connected(door.port) as (_, writer):
             writer.write(request("POST", CHAT, key=door.key, headers={"content-length": "100"}) + b'{"mod')
             await writer.drain()
-        await until(lambda: len(door.told()) > len(known))
-        (fresh,) = door.told().keys() - known
-        told = await door.outcome_of(fresh)
-        assert told.outcome is not None
-        assert told.outcome.status == "abandoned"
+        await until(lambda: len(told(door)) > len(known))
+        (fresh,) = told(door).keys() - known
+        assert door.outcome(fresh).status == "abandoned"
 
     asyncio.run(scenario())
 
 
-def test_a_head_that_does_not_arrive_is_cut_off(door: Door) -> None:
+def test_a_head_that_does_not_arrive_is_cut_off(door: Server) -> None:
     async def scenario(first: bytes, drip: bytes) -> float:
         async with connected(door.port) as (reader, writer):
             began = time.monotonic()
@@ -224,7 +221,7 @@ def test_a_head_that_does_not_arrive_is_cut_off(door: Door) -> None:
     assert all(0.9 < took < 3.0 for took in asyncio.run(all_of_them()))
 
 
-def test_a_thousand_who_never_finish_their_head_do_not_stop_others(door: Door) -> None:
+def test_a_thousand_who_never_finish_their_head_do_not_stop_others(door: Server) -> None:
     async def scenario() -> None:
         before = door.rss()
         idle = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(1000)]
@@ -270,7 +267,7 @@ SMUGGLING = {
 
 
 @pytest.mark.parametrize("shape", SMUGGLING)
-def test_a_request_that_two_readers_would_read_differently(door: Door, shape: str) -> None:
+def test_a_request_that_two_readers_would_read_differently(door: Server, shape: str) -> None:
     """Refused, or read one way and the connection closed: what follows is never taken for another request."""
     hidden = request("GET", "/v1/models", key=door.key)
     head = f"POST {CHAT} HTTP/1.1\r\nhost: door\r\nauthorization: Bearer {door.key}\r\n".encode()
@@ -292,7 +289,7 @@ def test_a_request_that_two_readers_would_read_differently(door: Door, shape: st
     assert got.startswith(b"HTTP/1.1 400 "), got
 
 
-def test_pipelined_requests_are_answered_in_order_and_garbage_after_them_is_refused(door: Door) -> None:
+def test_pipelined_requests_are_answered_in_order_and_garbage_after_them_is_refused(door: Server) -> None:
     good = request("POST", CHAT, key=door.key, body=chat("good"))
     models_ = request("GET", "/v1/models", key=door.key)
 
@@ -310,7 +307,7 @@ def test_pipelined_requests_are_answered_in_order_and_garbage_after_them_is_refu
         assert reply.startswith(b"200 ")
 
 
-def test_a_thousand_pipelined_requests_each_have_their_decision(door: Door) -> None:
+def test_a_thousand_pipelined_requests_each_have_their_decision(door: Server) -> None:
     many = 300
 
     async def scenario() -> bytes:
@@ -324,11 +321,11 @@ def test_a_thousand_pipelined_requests_each_have_their_decision(door: Door) -> N
     got = asyncio.run(scenario())
     ids = {line[18:54].decode() for line in got.split(b"\r\n") if line.startswith(b"transom-decision: ")}
     assert len(ids) == many
-    assert ids <= door.told().keys()
+    assert ids <= told(door).keys()
 
 
 @pytest.mark.parametrize("kind", ["one long", "many", "endless"])
-def test_huge_headers_do_not_fill_memory(door: Door, kind: str) -> None:
+def test_huge_headers_do_not_fill_memory(door: Server, kind: str) -> None:
     async def scenario() -> tuple[bytes, int]:
         before, most = door.rss(), 0
         got = b""
@@ -357,7 +354,7 @@ def test_huge_headers_do_not_fill_memory(door: Door, kind: str) -> None:
     assert grown < 20 * MB, f"{grown / MB:.0f} MB"
 
 
-def test_long_but_sane_headers_pass(door: Door) -> None:
+def test_long_but_sane_headers_pass(door: Server) -> None:
     headers = {f"x-{number}": "v" * 100 for number in range(100)}
     assert post(door, chat("good"), **headers).status == 200
 
@@ -386,7 +383,7 @@ def test_long_but_sane_headers_pass(door: Door) -> None:
         "/ledger/" + "a" * 8000,
     ],
 )
-def test_no_path_under_the_ledger_leads_elsewhere(door: Door, path: str) -> None:
+def test_no_path_under_the_ledger_leads_elsewhere(door: Server, path: str) -> None:
     reply = asyncio.run(ask(door.port, request("GET", path)))
     assert reply.status in (303, 307, 400, 401, 404), reply.raw
     assert b"PRIVATE" not in reply.raw
@@ -396,7 +393,7 @@ def test_no_path_under_the_ledger_leads_elsewhere(door: Door, path: str) -> None
 @pytest.mark.parametrize(
     "target", ["*", "%", "/%", "/v1/%ff", "/v1/models/%2e%2e", "http://other/v1/models", "/v1/chat/completions/", "/v1"]
 )
-def test_strange_targets_get_an_answer(door: Door, target: str) -> None:
+def test_strange_targets_get_an_answer(door: Server, target: str) -> None:
     reply = asyncio.run(ask(door.port, request("GET", target, key=door.key)))
     assert 200 <= reply.status < 500, reply.raw
 
@@ -415,12 +412,12 @@ def test_strange_targets_get_an_answer(door: Door, target: str) -> None:
         ("POST", "/v1/completions", 404),
     ],
 )
-def test_wrong_methods_and_unknown_routes(door: Door, method: str, path: str, status: int) -> None:
+def test_wrong_methods_and_unknown_routes(door: Server, method: str, path: str, status: int) -> None:
     reply = asyncio.run(ask(door.port, request(method, path, key=door.key), head_only=True))
     assert reply.status == status, reply.raw
 
 
-def test_head_has_no_body(door: Door) -> None:
+def test_head_has_no_body(door: Server) -> None:
     """A body after the head would be taken for the next answer's beginning."""
 
     async def scenario() -> bytes:
@@ -436,7 +433,7 @@ def test_head_has_no_body(door: Door) -> None:
     assert b"}" not in got
 
 
-def test_ten_thousand_strangers_do_not_grow_the_log(door: Door) -> None:
+def test_ten_thousand_strangers_do_not_grow_the_log(door: Server) -> None:
     strangers = 10_000
 
     async def stranger(number: int, port: int) -> None:
@@ -462,7 +459,7 @@ def test_ten_thousand_strangers_do_not_grow_the_log(door: Door) -> None:
             f"{strangers} strangers in {time.monotonic() - began:.1f} s; a caller's slowest of {asked}: {slowest:.3f} s"
         )
         assert slowest < 1.5
-        await until(lambda: len(door.told()) * 2 <= len(door.entries()))
+        await until(lambda: len(told(door)) * 2 <= len(door.entries()))
         others = [
             entry for entry in door.entries()[before:] if type(entry).__name__ not in ("DecisionEntry", "OutcomeEntry")
         ]
@@ -472,9 +469,8 @@ def test_ten_thousand_strangers_do_not_grow_the_log(door: Door) -> None:
     asyncio.run(scenario())
 
 
-def test_every_error_of_a_stranger_is_counted_in_the_end(make_door: Any, upstream: Scripted, tmp_path: Path) -> None:
-    counted: Door = make_door(models(upstream.url, "good"))
-    asyncio.run(counted.start())
+def test_every_error_of_a_stranger_is_counted_in_the_end(make_door: MakeServer, hostile: Upstream) -> None:
+    counted = make_door(models(hostile, "good")).start()
     for _ in range(3):
         assert asyncio.run(ask(counted.port, request("POST", CHAT, key="tr_" + "x" * 43, body=b"{}"))).status == 401
     assert asyncio.run(ask(counted.port, request("POST", CHAT, body=b"{}"))).status == 401

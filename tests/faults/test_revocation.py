@@ -1,54 +1,57 @@
 """Revoked means revoked: once the command has returned, no answer to the key leaves any worker."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from tests.faults.conftest import MakeDoor
-from tests.faults.door import Door, models
-from tests.faults.scripted import Scripted
-from tests.faults.wire import Reply, ask, chat, connected, read, request, until
+from tests.support.doors import MakeServer, models
+from tests.support.record import told, verify
+from tests.support.server import Server
+from tests.support.upstream import Upstream
+from tests.support.wire import Reply, ask, chat, connected, read, request, until
 
 CHAT = "/v1/chat/completions"
 IN_FLIGHT = 200
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def door(request: pytest.FixtureRequest, make_door: MakeDoor, upstream: Scripted) -> Iterator[Door]:
-    upstream.gate.clear()
+def door(
+    request: pytest.FixtureRequest, make_door: MakeServer, hostile: Upstream, gate: threading.Event
+) -> Iterator[Server]:
     database = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
-    settings = models(upstream.url, "held", "varied", timeouts="{ first_byte = 30 }")
-    running = make_door(settings, workers=2, database=database)
-    asyncio.run(running.start())
+    settings = models(hostile, "held", "varied", timeouts="{ first_byte = 30 }")
+    running = make_door(settings, workers=2, database=database).start()
     yield running
-    upstream.gate.set()
+    gate.set()
     assert running.stop() == 0
-    running.verify()
-    running.told()
+    verify(running)
+    told(running)
 
 
-async def revoke(door: Door, key: str) -> float:
+async def revoke(door: Server, key: str) -> float:
     """Revoke by the command; give when it had returned."""
     done = await asyncio.to_thread(door.run, "keys", "revoke", key)
     assert done.returncode == 0, done.stderr
     return time.monotonic()
 
 
-def test_answers_under_way_when_a_key_is_revoked_do_not_leave(door: Door, upstream: Scripted) -> None:
+def test_answers_under_way_when_a_key_is_revoked_do_not_leave(
+    door: Server, hostile: Upstream, gate: threading.Event
+) -> None:
     """The worst case: every decision is durable already and the upstream works."""
     issued = door.issue("leaver", "developers")
 
     async def scenario() -> tuple[float, list[Reply]]:
-        upstream.asked.clear()
+        hostile.asked.clear()
         data = request("POST", CHAT, key=issued.key, body=chat("held"))
         stream = request("POST", CHAT, key=issued.key, body=chat("held", stream=True))
         asking = [asyncio.create_task(ask(door.port, stream if n % 2 else data)) for n in range(IN_FLIGHT)]
-        await until(lambda: upstream.asked["held"] == IN_FLIGHT)
-        await until(lambda: len(door.told()) >= IN_FLIGHT)
+        await until(lambda: hostile.asked["held"] == IN_FLIGHT)
+        await until(lambda: len(told(door)) >= IN_FLIGHT)
         returned = await revoke(door, issued.id)
-        upstream.gate.set()
+        gate.set()
         return returned, list(await asyncio.gather(*asking))
 
     returned, replies = asyncio.run(scenario())
@@ -57,11 +60,11 @@ def test_answers_under_way_when_a_key_is_revoked_do_not_leave(door: Door, upstre
     for reply in replies:
         assert reply.status == 401
         assert reply.error["code"] == "key_revoked"
-    story: Any = asyncio.run(door.outcome(replies[0]))
-    assert (story.outcome.status, story.outcome.http_status, story.outcome.reason) == ("failed", 401, "key_revoked")
+    outcome = door.outcome(replies[0].decision)
+    assert (outcome.status, outcome.http_status, outcome.reason) == ("failed", 401, "key_revoked")
 
 
-def test_under_load_no_answer_begins_after_the_revocation(door: Door, upstream: Scripted) -> None:
+def test_under_load_no_answer_begins_after_the_revocation(door: Server) -> None:
     issued = door.issue("leaver", "developers")
     begun: list[tuple[float, int]] = []
 

@@ -6,7 +6,6 @@ import resource
 import shutil
 import sqlite3
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,18 +13,20 @@ from typing import Protocol
 
 import psycopg
 import pytest
-from tests.faults.conftest import MakeDoor
-from tests.faults.door import Door, descriptors, models
-from tests.faults.scripted import Scripted
-from tests.faults.wire import Reply, ask, chat, request, until
-from tests.support.postgres import _binaries, _user
+from tests.support.doors import MakeServer, models
+from tests.support.postgres import Cluster
+from tests.support.processes import descriptors
+from tests.support.record import outside, sequenced, told, verify
+from tests.support.server import NO_ENGINE, Server
+from tests.support.upstream import Upstream
+from tests.support.wire import Reply, ask, chat, request, until
 
 CHAT = "/v1/chat/completions"
 BRIEF = "[server]\ndurable_seconds = 1\n"
 LONG = "It is a long story. " * 5_000
 
 
-async def say(door: Door, text: str = "Is it true?", *, key: str | None = None) -> Reply:
+async def say(door: Server, text: str = "Is it true?", *, key: str | None = None) -> Reply:
     return await ask(door.port, request("POST", CHAT, key=key or door.key, body=chat("good", text=text)), seconds=20)
 
 
@@ -33,22 +34,24 @@ def is_not_durable(reply: Reply) -> bool:
     return reply.status == 503 and reply.error["code"] == "not_durable" and reply.header("retry-after") is not None
 
 
-async def recovered(door: Door, replies: list[Reply]) -> None:
+async def recovered(door: Server, replies: list[Reply]) -> None:
     """Ready by itself; every refusal and every answer of the bad time is on record, once; the log verifies."""
-    await door.ready(20)
+    await until(door.is_ready, 20)
     after = await say(door)
     assert after.status == 200, after.raw
+    await until(lambda: all(each.outcome for each in told(door).values()))
+    stories = told(door)
     for reply in replies:
         assert reply.decision is not None
-        told = await door.outcome(reply)
-        assert told.outcome is not None
-        assert told.outcome.http_status == reply.status
-        assert told.outcome.status == ("answered" if reply.status == 200 else "failed")
-        assert (told.outcome.reason == "not_durable") == (reply.status == 503)
-    report = await door.sequenced()
+        outcome = stories[reply.decision].outcome
+        assert outcome is not None
+        assert outcome.http_status == reply.status
+        assert outcome.status == ("answered" if reply.status == 200 else "failed")
+        assert (outcome.reason == "not_durable") == (reply.status == 503)
+    report = await sequenced(door)
     assert report.open == []
-    counted = door.outside()
-    assert counted["decision/1"] == counted["outcome/1"] == len(door.told())
+    counted = outside(door)
+    assert counted["decision/1"] == counted["outcome/1"] == len(told(door))
 
 
 class Disk(Protocol):
@@ -56,9 +59,9 @@ class Disk(Protocol):
 
     home: Path
 
-    def fill(self, door: Door) -> None: ...
+    def fill(self, door: Server) -> None: ...
 
-    def free(self, door: Door) -> None: ...
+    def free(self, door: Server) -> None: ...
 
 
 class SmallDisk:
@@ -74,12 +77,12 @@ class SmallDisk:
         self.folder = folder
         self.home = folder / "home"
 
-    def fill(self, door: Door) -> None:
+    def fill(self, door: Server) -> None:
         with (self.folder / "ballast").open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
 
-    def free(self, door: Door) -> None:
+    def free(self, door: Server) -> None:
         (self.folder / "ballast").unlink()
 
     def end(self) -> None:
@@ -92,15 +95,13 @@ class SmallFiles:
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
 
-    def fill(self, door: Door) -> None:
-        assert door.process is not None
+    def fill(self, door: Server) -> None:
         largest = max(path.stat().st_size for path in door.home.data.glob("transom.db*"))
-        resource.prlimit(door.process.pid, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+        resource.prlimit(door.pid, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
 
-    def free(self, door: Door) -> None:
-        assert door.process is not None
+    def free(self, door: Server) -> None:
         infinite = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-        resource.prlimit(door.process.pid, resource.RLIMIT_FSIZE, infinite)
+        resource.prlimit(door.pid, resource.RLIMIT_FSIZE, infinite)
 
     def end(self) -> None:
         pass
@@ -113,11 +114,11 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     made.end()
 
 
-def test_a_full_disk(disk: Disk, upstream: Scripted) -> None:
-    door = Door(disk.home, BRIEF + models(upstream.url, "good"))
+def test_a_full_disk(disk: Disk, hostile: Upstream) -> None:
+    door = Server(disk.home, NO_ENGINE + BRIEF + models(hostile, "good"))
 
     async def scenario() -> None:
-        await door.start()
+        door.start()
         assert (await say(door)).status == 200
         disk.fill(door)
         replies: list[Reply] = []
@@ -125,7 +126,7 @@ def test_a_full_disk(disk: Disk, upstream: Scripted) -> None:
             # What SQLite has set aside may still hold some.
             while not replies or replies[-1].status == 200:
                 replies.append(await say(door, LONG))
-        await door.unready("record")
+        await until(lambda: "record" in door.problems())
         replies += await asyncio.gather(*[say(door, LONG) for _ in range(20)])
         assert all(is_not_durable(reply) for reply in replies[-20:]), {reply.status for reply in replies}
         # A stranger is a stranger still, and keys are known: neither needs the disk.
@@ -137,34 +138,32 @@ def test_a_full_disk(disk: Disk, upstream: Scripted) -> None:
         asyncio.run(scenario())
     finally:
         door.stop()
-    door.verify()
+    verify(door)
     assert "Traceback" not in door.log
 
 
-def test_a_disk_that_is_full_at_the_start_is_said_in_one_line(tmp_path: Path, upstream: Scripted) -> None:
-    door = Door(tmp_path / "home", models(upstream.url, "good"), file_limit=0)
-    door.port = 1  # nobody listens before the stores are open
-    door.spawn()
-    assert door.process is not None
-    # 120 is Python's own: its output is a file here, and cannot be flushed either.
-    assert door.process.wait(20) in (1, 120)
-    assert "Traceback" not in door.log
+def test_a_disk_that_is_full_at_the_start_is_said_in_one_line(tmp_path: Path, hostile: Upstream) -> None:
+    door = Server(tmp_path / "home", NO_ENGINE + models(hostile, "good"))
+    done = door.run("up", before=("prlimit", "--fsize=0"))
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert "File too large" in said
 
 
 @pytest.mark.parametrize("seconds", [2.0, 6.5])
-def test_sqlite_locked_by_another_process(make_door: MakeDoor, upstream: Scripted, seconds: float) -> None:
+def test_sqlite_locked_by_another_process(make_door: MakeServer, hostile: Upstream, seconds: float) -> None:
     """Longer than callers wait (1 s), and longer than SQLite does (5 s)."""
-    door = make_door(BRIEF + models(upstream.url, "good"))
+    door = make_door(BRIEF + models(hostile, "good"))
 
     async def scenario() -> None:
-        await door.start()
+        door.start()
         with contextlib.closing(sqlite3.connect(door.home.data / "transom.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             began = time.monotonic()
             replies = list(await asyncio.gather(*[say(door) for _ in range(20)]))
             assert time.monotonic() - began < 2.5
             assert all(is_not_durable(reply) for reply in replies), {reply.status for reply in replies}
-            await door.unready("record", seconds=1.0)
+            await until(lambda: "record" in door.problems(), 1.0)
             assert (await say(door, key="tr_" + "x" * 43)).status in (401, 503)
             while time.monotonic() < began + seconds:
                 replies.append(await say(door))
@@ -176,17 +175,17 @@ def test_sqlite_locked_by_another_process(make_door: MakeDoor, upstream: Scripte
 
 
 @pytest.mark.parametrize("table", ["entry", "key", "content"])
-def test_a_table_locked_in_postgresql(make_door: MakeDoor, upstream: Scripted, postgres_url: str, table: str) -> None:
-    door = make_door(BRIEF + models(upstream.url, "good"), database=postgres_url)
+def test_a_table_locked_in_postgresql(postgres_url: str, make_door: MakeServer, hostile: Upstream, table: str) -> None:
+    door = make_door(BRIEF + models(hostile, "good"), database=postgres_url)
 
     async def scenario() -> None:
-        await door.start()
+        door.start()
         with psycopg.connect(postgres_url) as other:
             other.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
             replies = list(await asyncio.gather(*[say(door) for _ in range(20)]))
             if table != "key":
                 assert all(is_not_durable(reply) for reply in replies), {reply.status for reply in replies}
-                await door.unready("record", seconds=1.0)
+                await until(lambda: "record" in door.problems(), 1.0)
             # Keys are in memory; only who is not known there needs the table.
             assert (await say(door, key="tr_" + "x" * 43)).status in (401, 503)
             other.rollback()
@@ -195,57 +194,11 @@ def test_a_table_locked_in_postgresql(make_door: MakeDoor, upstream: Scripted, p
     asyncio.run(scenario())
 
 
-class Cluster:
-    """A PostgreSQL that a test may kill."""
-
-    def __init__(self) -> None:
-        binaries = _binaries()
-        if binaries is None:
-            pytest.skip("PostgreSQL's programs are not installed (postgresql-15 or newer)")
-        self._binaries = binaries
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
-        if _user():
-            shutil.chown(self.folder, "postgres", "postgres")
-        self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://postgres@/postgres?host={self.folder}"
-
-    def start(self) -> None:
-        options = f"-k {self.folder} -c listen_addresses= -c log_min_messages=panic"
-        self._run("pg_ctl", "-w", "-l", str(self.folder / "log"), "-o", options, "start")
-
-    def crash(self) -> None:
-        """End it as a power cut would: no goodbye, recovery from its log at the next start."""
-        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
-
-    def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run(
-            [self._binaries / program, "-D", self.folder / "data", *arguments],
-            user=_user(),
-            cwd=self.folder,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    made = Cluster()
-    made.start()
-    yield made
-    with contextlib.suppress(subprocess.CalledProcessError):
-        made.crash()
-    shutil.rmtree(made.folder)
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_postgresql_crashes_under_load_and_comes_back(
-    make_door: MakeDoor, upstream: Scripted, cluster: Cluster, workers: int
+    cluster: Cluster, make_door: MakeServer, hostile: Upstream, workers: int
 ) -> None:
-    door = make_door(BRIEF + models(upstream.url, "good"), database=cluster.url, workers=workers)
+    door = make_door(BRIEF + models(hostile, "good"), database=cluster.url, workers=workers)
     replies: list[Reply] = []
 
     async def client() -> None:
@@ -260,7 +213,7 @@ def test_postgresql_crashes_under_load_and_comes_back(
                 await asyncio.sleep(0.05)
 
     async def scenario() -> None:
-        await door.start()
+        door.start()
         clients = [asyncio.create_task(client()) for _ in range(8)]
         for _ in range(2):
             good = len(replies)
@@ -270,7 +223,7 @@ def test_postgresql_crashes_under_load_and_comes_back(
             stranger = await say(door, key="tr_" + "x" * 43)
             assert stranger.status == 503, "whether this is a key cannot be known now"
             if workers == 1:
-                await door.unready("record")
+                await until(lambda: "record" in door.problems())
             await asyncio.to_thread(cluster.start)
             await until(lambda: replies[-1].status == 200, 20)
         for task in clients:
@@ -282,25 +235,25 @@ def test_postgresql_crashes_under_load_and_comes_back(
 
     asyncio.run(scenario())
     assert door.stop() == 0
-    door.verify()
+    verify(door)
 
 
 def test_an_object_store_that_cannot_be_written_stops_the_log_and_nothing_else(
-    make_door: MakeDoor, upstream: Scripted
+    make_door: MakeServer, hostile: Upstream
 ) -> None:
     """Decisions are durable in the database; the log catches up."""
-    door = make_door(models(upstream.url, "good"))
+    door = make_door(models(hostile, "good"))
     ledger = door.home.data / "objects" / "ledger"
 
     async def scenario() -> None:
-        await door.start()
+        door.start()
         assert (await say(door)).status == 200
-        await door.sequenced()
+        await sequenced(door)
         away = ledger.with_name("elsewhere")
         ledger.rename(away)
         ledger.write_bytes(b"no folder")  # root may write where nobody else may: a file in the way stops root too
         replies = [await say(door) for _ in range(20)]
-        await door.unready("ledger")
+        await until(lambda: "ledger" in door.problems())
         replies += [await say(door) for _ in range(20)]
         assert {reply.status for reply in replies} == {200}
         gone = await ask(door.port, request("GET", "/ledger/checkpoint"))
@@ -313,32 +266,31 @@ def test_an_object_store_that_cannot_be_written_stops_the_log_and_nothing_else(
     assert "Traceback" not in door.log
 
 
-def test_tiles_that_were_lost_are_made_again(make_door: MakeDoor, upstream: Scripted) -> None:
-    door = make_door(models(upstream.url, "good"))
+def test_tiles_that_were_lost_are_made_again(make_door: MakeServer, hostile: Upstream) -> None:
+    door = make_door(models(hostile, "good"))
 
     async def scenario() -> None:
-        await door.start()
+        door.start()
         replies = list(await asyncio.gather(*[say(door) for _ in range(150)]))
-        await door.sequenced()
-        await door.crash()
+        await sequenced(door)
+        door.kill()
         shutil.rmtree(door.home.data / "objects" / "ledger" / "tile")
-        await door.start()
+        door.start()
         await recovered(door, replies)
 
     asyncio.run(scenario())
 
 
-def test_descriptors_run_out_and_come_back(make_door: MakeDoor, upstream: Scripted) -> None:
+def test_descriptors_run_out_and_come_back(make_door: MakeServer, hostile: Upstream) -> None:
     """Too many connections at once: others wait or are refused, the record stands, and it passes."""
-    door = make_door(models(upstream.url, "good") + "[server]\nheader_seconds = 2\n")
+    door = make_door(models(hostile, "good") + "[server]\nheader_seconds = 2\n")
 
     async def scenario() -> None:
-        await door.start()
+        door.start()
         assert (await say(door)).status == 200
-        assert door.process is not None
-        used = descriptors(door.process.pid)
-        limits = resource.prlimit(door.process.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(door.process.pid, resource.RLIMIT_NOFILE, (used + 30, limits[1]))
+        used = descriptors(door.pid)
+        limits = resource.prlimit(door.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(door.pid, resource.RLIMIT_NOFILE, (used + 30, limits[1]))
         idle = []
         for _ in range(100):
             with contextlib.suppress(OSError):
@@ -346,7 +298,7 @@ def test_descriptors_run_out_and_come_back(make_door: MakeDoor, upstream: Script
         await asyncio.sleep(0.5)
         for _, writer in idle:
             writer.close()
-        resource.prlimit(door.process.pid, resource.RLIMIT_NOFILE, limits)
+        resource.prlimit(door.pid, resource.RLIMIT_NOFILE, limits)
         await recovered(door, [])
 
     asyncio.run(scenario())

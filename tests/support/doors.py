@@ -4,16 +4,17 @@ A test that changes what is in force, or stops the process, makes a `Server` of 
 """
 
 import itertools
-import uuid
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-import psycopg
 import pytest
 from openai import OpenAI
+from tests.support import faulty
+from tests.support.postgres import fresh_database
 from tests.support.server import NO_ENGINE, Server
-from tests.support.upstream import Upstream
+from tests.support.upstream import Script, Upstream
 
 from transom.callers.issue import Issued
 
@@ -61,6 +62,17 @@ route = ["vendor"]
 kind = "embedding"
 weights = "open"
 """
+QUICK = "{ connect = 0.5, first_byte = 0.5, between_chunks = 0.5, whole = 1.5 }"
+
+
+def models(upstream: Upstream, *scripts: str, timeouts: str = QUICK) -> str:
+    """Settings: for each of these scripts of the upstream, a model of its name that is answered by it."""
+    sections = [
+        f'[upstreams.{name}]\nbase_url = "{upstream.url_of(name)}"\ntimeouts = {timeouts}\n'
+        f'[models.{name}]\nroute = ["{name}"]\n'
+        for name in scripts
+    ]
+    return "\n".join(sections)
 
 
 class Door:
@@ -88,6 +100,22 @@ def vendor() -> Iterator[Upstream]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[Upstream]:
+    """An upstream that does everything wrong that upstreams do: see `tests.support.faulty`, and `models` above."""
+    with Upstream(faulty.SCRIPTS) as running:
+        yield running
+
+
+@pytest.fixture
+def gate(hostile: Upstream) -> Iterator[threading.Event]:
+    """What the script `held` of `hostile` waits for, in this test, before it answers at all."""
+    made = threading.Event()
+    hostile.scripts["held"] = Script(gate=made)
+    yield made
+    made.set()
+
+
 @pytest.fixture(scope="session")
 def sqlite_door(tmp_path_factory: pytest.TempPathFactory, vendor: Upstream) -> Iterator[Door]:
     """A door on SQLite."""
@@ -98,13 +126,12 @@ def sqlite_door(tmp_path_factory: pytest.TempPathFactory, vendor: Upstream) -> I
 @pytest.fixture(scope="session")
 def postgres_door(tmp_path_factory: pytest.TempPathFactory, vendor: Upstream, postgres_socket: Path) -> Iterator[Door]:
     """A door on a PostgreSQL database of its own, whose URL it has from the environment."""
-    name = f"door_{uuid.uuid4().hex}"
-    with psycopg.connect(host=str(postgres_socket), user="postgres", dbname="postgres", autocommit=True) as control:
-        control.execute(f"CREATE DATABASE {name}".encode())
     settings = NO_ENGINE + '[storage]\ndatabase = { env = "TEST_DATABASE" }\n' + MODELS.format(url=vendor.url)
-    environment = {"TEST_DATABASE": f"postgresql://postgres@/{name}?host={postgres_socket}"}
     home = tmp_path_factory.mktemp("postgres") / "home"
-    with Server(home, settings, environment=environment) as server:
+    with (
+        fresh_database(postgres_socket) as url,
+        Server(home, settings, environment={"TEST_DATABASE": url}) as server,
+    ):
         yield Door(server.start(), vendor)
 
 

@@ -1,37 +1,17 @@
 """The real embedded model, for every test that wants to talk to it (`@pytest.mark.model`)."""
 
-import asyncio
 import os
-import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
+from tests.support.loop import Loop
 
 from transom.engine.settings import EngineSettings
 from transom.engine.supervisor import Engine
 from transom.engine.weights import ensure_weights
 
-T = TypeVar("T")
 READY_SECONDS = 120
-
-
-class Loop:
-    """An event loop in a thread of its own, for tests that are not coroutines."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="test-loop")
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T], seconds: float = READY_SECONDS) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(seconds)
-
-    def close(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
 
 
 @pytest.fixture(scope="session")

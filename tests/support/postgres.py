@@ -1,23 +1,20 @@
 """A PostgreSQL of the tests' own: started when a test first asks for it, stopped at the end, nothing left behind.
 
-`postgres_url` is the URL of a fresh, empty database, dropped after the test.
+`postgres_url`: a fresh, empty database, dropped after the test. `cluster`: a server that a test may kill.
 """
 
+import contextlib
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-
-_START_SECONDS = 30.0
 
 
 def _binaries() -> Path | None:
@@ -32,71 +29,88 @@ def _user() -> str | None:
     return "postgres" if os.geteuid() == 0 else None
 
 
+class Cluster:
+    """A server whose superuser is `postgres`. Its socket and its data are in `folder`."""
+
+    def __init__(self) -> None:
+        binaries, user = _binaries(), _user()
+        if binaries is None:
+            pytest.skip("PostgreSQL's programs are not installed (postgresql-15 or newer)")
+        if user is not None and user not in {entry.pw_name for entry in pwd.getpwall()}:
+            pytest.skip("running as root, and there is no user `postgres` to run PostgreSQL as")
+        self._binaries = binaries
+        # Not pytest's own folders: only their owner may enter those, and a socket's path must be short.
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        if user is not None:
+            shutil.chown(self.folder, user, user)
+        self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@/postgres?host={self.folder}"
+
+    def start(self, *options: str) -> None:
+        """Start it with these settings (`name=value`); give back once it can be asked."""
+        said = " ".join(f"-c {option}" for option in ("listen_addresses=", *options))
+        log = self.folder / "log"
+        try:
+            self._run("pg_ctl", "-w", "-l", str(log), "-o", f"-k {self.folder} {said}", "start")
+        except subprocess.CalledProcessError:
+            pytest.fail(f"PostgreSQL did not start:\n{log.read_text()}")
+
+    def crash(self) -> None:
+        """End it as a power cut would: no goodbye, recovery from its log at the next start."""
+        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def remove(self) -> None:
+        """End it, if it runs, and leave nothing."""
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self.crash()
+        shutil.rmtree(self.folder)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._binaries / program, "-D", self.folder / "data", *arguments],
+            user=_user(),
+            cwd=self.folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    made = Cluster()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.remove()
+
+
 @pytest.fixture(scope="session")
 def postgres_socket() -> Iterator[Path]:
-    """Give the folder of the socket of a running server whose superuser is `postgres`."""
-    binaries = _binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL's programs are not installed (postgresql-15 or newer)")
-    user = _user()
-    if user is not None and user not in {entry.pw_name for entry in pwd.getpwall()}:
-        pytest.skip("running as root, and there is no user `postgres` to run PostgreSQL as")
-    # Not pytest's own folders: only their owner may enter those, and a socket's path must be short.
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    """Give the folder of the socket of a running server."""
+    made = Cluster()
     try:
-        if user is not None:
-            shutil.chown(folder, user, user)
-        data = folder / "data"
-        initdb: list[str | Path] = [
-            binaries / "initdb",
-            "-D",
-            data,
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--no-locale",
-            "-N",
-        ]
-        subprocess.run(initdb, user=user, cwd=folder, check=True, capture_output=True)
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [binaries / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"],
-                user=user,
-                cwd=folder,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            _wait(folder, server)
-            yield folder
-        finally:
-            server.send_signal(signal.SIGINT)  # fast shutdown: ends sessions, waits for nobody
-            server.wait(_START_SECONDS)
+        made.start("fsync=off")
+        yield made.folder
     finally:
-        shutil.rmtree(folder)
+        made.remove()
+
+
+@contextlib.contextmanager
+def fresh_database(socket: Path) -> Iterator[str]:
+    """Give the URL of a fresh, empty database, which is dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(host=str(socket), user="postgres", dbname="postgres", autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}".encode())
+        yield f"postgresql://postgres@/{name}?host={socket}"
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture
 def postgres_url(postgres_socket: Path) -> Iterator[str]:
-    """Give the URL of a fresh, empty database."""
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(host=str(postgres_socket), user="postgres", dbname="postgres", autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}".encode())
-        yield f"postgresql://postgres@/{name}?host={postgres_socket}"
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
-def _wait(folder: Path, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            psycopg.connect(host=str(folder), user="postgres", dbname="postgres").close()
-        except psycopg.OperationalError:
-            if server.poll() is not None or time.monotonic() > until:
-                pytest.fail(f"PostgreSQL did not start:\n{(folder / 'log').read_text()}")
-            time.sleep(0.05)
-        else:
-            return
+    with fresh_database(postgres_socket) as url:
+        yield url

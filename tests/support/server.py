@@ -4,6 +4,7 @@ Whatever a test does, `stop` at its end leaves no process behind; `log` and `out
 """
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -12,11 +13,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from sqlalchemy import text
+from tests.support.processes import alive, children, resident
 
 from transom.app.build import Stores, open_stores
 from transom.app.home import Home, find_home, prepare
@@ -25,7 +27,7 @@ from transom.decisions import explain as stories
 from transom.decisions.explain import Story
 from transom.decisions.governance import TERMINAL, issue_key, revoke_key
 from transom.errors import NotFound
-from transom.ledger.entry import Entry, decode
+from transom.ledger.entry import Entry, OutcomeEntry, decode
 from transom.storage.migrate import migrate
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +43,9 @@ class Answer(NamedTuple):
     headers: dict[str, str]
     """Names in lower case."""
     body: bytes
+    """Of a stream that a GET opens, which has no end, only the first line."""
+    cookies: tuple[str, ...] = ()
+    """Every Set-Cookie header."""
 
     @property
     def json(self) -> Any:
@@ -50,9 +55,27 @@ class Answer(NamedTuple):
     def decision(self) -> str:
         return self.headers["transom-decision"]
 
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    def cookie(self, name: str) -> str:
+        """What a cookie was set to, with its attributes."""
+        return next(each for each in self.cookies if each.startswith(f"{name}=")).removeprefix(f"{name}=")
+
+    def hidden(self, name: str) -> str:
+        """The first hidden field of this name in a page."""
+        found = re.search(rf'name="{name}" value="([^"]*)"', self.text)
+        assert found is not None, self.text
+        return found[1]
+
 
 class Server:
-    """A home, and the door that serves it once `start` is called. `environment` is added to this process's own."""
+    """A home, and the door that serves it once `start` is called.
+
+    `database`: its URL, where it is not SQLite. `policies`: instead of the starter's. `environment` is added to this
+    process's own.
+    """
 
     def __init__(
         self,
@@ -60,6 +83,7 @@ class Server:
         settings: str,
         *,
         workers: int = 1,
+        database: str | None = None,
         environment: Mapping[str, str] | None = None,
         policies: str | None = None,
     ) -> None:
@@ -68,8 +92,10 @@ class Server:
         self.environment = dict(environment or {})
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self._migrated = False
         home.mkdir(parents=True, exist_ok=True)
-        self.home.settings.write_text(settings)
+        storage = f"\n[storage]\ndatabase = {json.dumps(database)}\n" if database else ""
+        self.home.settings.write_text(settings + storage)
         prepare(self.home)
         if policies is not None:
             self.write_policies(policies)
@@ -85,6 +111,19 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def tree(self) -> list[int]:
+        """The process and its children."""
+        return [self.pid, *children(self.pid)]
+
+    def rss(self) -> int:
+        """Resident memory of the whole tree in bytes."""
+        return sum(resident(pid) for pid in self.tree())
 
     @property
     def output(self) -> str:
@@ -112,21 +151,33 @@ class Server:
             found = _URL.search(self.output, begin)
             if found is not None:
                 self.port = int(found[1].rpartition(":")[2])
-                with contextlib.suppress(OSError):
-                    if self.get("/readyz").status == 200:
-                        return self
+                if self.is_ready():
+                    return self
             if self.process.poll() is not None or time.monotonic() > until:
                 self.kill()
                 raise AssertionError(f"it is not ready:\n{self.output}\n{self.log}")
             time.sleep(0.02)
 
-    def stop(self, seconds: float = 30.0) -> int:
+    def is_ready(self) -> bool:
+        """Say whether it says so; not, where nobody answers."""
+        with contextlib.suppress(OSError):
+            return self.get("/readyz").status == 200
+        return False
+
+    def problems(self) -> dict[str, str]:
+        """What keeps it from being ready, as it says itself; empty where nobody answers."""
+        with contextlib.suppress(OSError):
+            answer = self.get("/readyz")
+            return dict(answer.json["problems"]) if answer.status == 503 else {}
+        return {}
+
+    def stop(self, seconds: float = 30.0, *, by: signal.Signals = signal.SIGINT) -> int:
         """End it politely, if it runs. Give its exit status."""
         process = self.process
         if process is None:
             return 0
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(by)
         try:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -141,22 +192,24 @@ class Server:
         process = self.process
         if process is None or process.poll() is not None:
             return
-        children = _children(process.pid)
+        workers = children(process.pid)
         process.kill()
         process.wait(10)
         until = time.monotonic() + 10
-        while any(_alive(pid) for pid in children):
+        while any(alive(pid) for pid in workers):
             if time.monotonic() > until:
-                for pid in children:
+                for pid in workers:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 raise AssertionError(f"workers outlived their parent:\n{self.log}")
             time.sleep(0.01)
 
-    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-        """Run a command of `transom` on this home."""
+    def run(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, before: Sequence[str] = ()
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command of `transom` on this home. `before`: a command that runs it, such as `nice`."""
         return subprocess.run(
-            [*TRANSOM, *arguments],
+            [*before, *TRANSOM, *arguments],
             env=self._environment() | dict(environment or {}),
             capture_output=True,
             text=True,
@@ -214,7 +267,10 @@ class Server:
         try:
             connection.request(method, path, data, sent | dict(headers or {}))
             answer = connection.getresponse()
-            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+            found = [(name.lower(), value) for name, value in answer.getheaders()]
+            endless = method == "GET" and dict(found).get("content-type", "").startswith("text/event-stream")
+            cookies = tuple(value for name, value in found if name == "set-cookie")
+            return Answer(answer.status, dict(found), answer.readline() if endless else answer.read(), cookies)
         finally:
             connection.close()
 
@@ -234,7 +290,9 @@ class Server:
             os.environ.setdefault(name, value)
         opened = open_stores(self.home)
         try:
-            migrate(opened.database)
+            if not self._migrated:
+                migrate(opened.database)
+                self._migrated = True
             yield opened
         finally:
             opened.close()
@@ -243,6 +301,11 @@ class Server:
         """Issue a key as `transom keys create` does."""
         with self.stores() as opened, opened.database.begin() as connection:
             return issue_key(connection, opened.keys, name, groups, by=TERMINAL, expires=expires)
+
+    @functools.cached_property
+    def key(self) -> str:
+        """A developer's key, issued when it is first asked for."""
+        return self.issue("tester", "developers").key
 
     def revoke(self, id_: str) -> None:
         """Revoke a key as `transom keys revoke` does."""
@@ -262,6 +325,13 @@ class Server:
             assert time.monotonic() < until, f"decision {decision} has no outcome"
             time.sleep(0.02)
 
+    def outcome(self, decision: str | None, seconds: float = 5.0) -> OutcomeEntry:
+        """Read how a decision ended, once that is on record."""
+        assert decision is not None
+        outcome = self.story(decision, seconds=seconds).outcome
+        assert outcome is not None
+        return outcome
+
     def newest(self) -> str:
         """Give the id of the newest durable decision."""
         return [entry.id for entry in self.entries("decision/1")][-1]
@@ -279,17 +349,3 @@ class Server:
         with self.stores() as opened, opened.database.begin(write=False) as connection:
             rows = connection.execute(text("SELECT type, body FROM entry ORDER BY id"))
             return [decode(bytes(row.body)) for row in rows if kind in (None, row.type)]
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(child) for child in task.read_text().split()]
-    return found
-
-
-def _alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import pytest
 import uvloop
-from tests.upstreams.hostile import Hostile, Script
+from tests.support.peer import Listener, Script
 
 from transom.upstreams.client import Upstream
 from transom.upstreams.settings import Timeouts, UpstreamSettings
@@ -49,9 +49,9 @@ async def turns_until(condition: Callable[[], bool]) -> None:
 @asynccontextmanager
 async def against(
     script: Script, *, timeouts: Timeouts = QUICK, max_connections: int = 8
-) -> AsyncIterator[tuple[Hostile, Upstream]]:
+) -> AsyncIterator[tuple[Listener, Upstream]]:
     """A hostile server with a client of it; at the end neither has a connection left."""
-    async with Hostile(script) as server:
+    async with Listener(script) as server:
         settings = UpstreamSettings(base_url=server.url, timeouts=timeouts, max_connections=max_connections)
         client = Upstream("wild", settings)
         yield server, client

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
+from tests.support.peer import CHUNKED, Listener, Peer, ok
+from tests.support.wire import chunk
 from tests.upstreams.conftest import QUICK, Run, against
-from tests.upstreams.hostile import CHUNKED, Hostile, Peer, chunk, ok
 
 from transom.config.secrets import SecretRef
 from transom.errors import ConfigError
@@ -26,7 +27,7 @@ def sent(run: Run, given: Headers = (), *, method: bytes = b"POST", body: bytes 
     requests: list[bytes] = []
 
     async def work() -> None:
-        async with Hostile(ok) as server:
+        async with Listener(ok) as server:
             url = server.url + str(settings.pop("prefix", ""))
             client = Upstream("wild", UpstreamSettings(base_url=url, timeouts=QUICK, **settings))  # type: ignore[arg-type]  # the settings of the test
             for _ in range(2):  # the second goes out with the head kept from the first
@@ -225,7 +226,7 @@ def test_an_answer_that_overtakes_its_request_ends_the_connection(run: Run) -> N
 
 def test_secrets_show_nowhere(run: Run, secret: SecretRef) -> None:
     async def work() -> None:
-        async with Hostile(ok) as server:
+        async with Listener(ok) as server:
             url = server.url
         client = Upstream("wild", UpstreamSettings(base_url=url, key=secret, headers={"x-k": secret}, timeouts=QUICK))
         with pytest.raises(Exception, match="wild") as raised:

@@ -5,8 +5,9 @@ import socket
 import time
 
 import pytest
+from tests.support.peer import CHUNKED, OK, Listener, Peer, Script
+from tests.support.wire import chunk
 from tests.upstreams.conftest import QUICK, Run, against
-from tests.upstreams.hostile import CHUNKED, OK, Hostile, Peer, Script, chunk
 
 from transom.upstreams.client import Upstream
 from transom.upstreams.errors import (
@@ -240,7 +241,7 @@ def test_a_handshake_that_never_ends_is_cut_by_connect(run: Run) -> None:
         await peer.gone()
 
     async def work() -> None:
-        async with Hostile(silent) as server:
+        async with Listener(silent) as server:
             url = server.url.replace("http://", "https://")
             client = Upstream("wild", UpstreamSettings(base_url=url, timeouts=Timeouts(connect=0.15)))
             with pytest.raises(UpstreamTimedOut) as raised:

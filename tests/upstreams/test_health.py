@@ -1,8 +1,8 @@
 import time
 
 import pytest
+from tests.support.peer import Peer, ok
 from tests.upstreams.conftest import Run, against
-from tests.upstreams.hostile import Peer, ok
 
 from transom.upstreams.errors import (
     UpstreamAborted,

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
+from tests.support.peer import OK, Peer, ok
 from tests.upstreams.conftest import Run, against, turns_until
-from tests.upstreams.hostile import OK, Peer, ok
 
 from transom.upstreams import pool
 from transom.upstreams.client import Upstream

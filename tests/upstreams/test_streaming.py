@@ -4,8 +4,9 @@ import asyncio
 import time
 
 import pytest
+from tests.support.peer import CHUNKED, OK, Listener, Peer
+from tests.support.wire import chunk
 from tests.upstreams.conftest import Run, against, turns_until
-from tests.upstreams.hostile import CHUNKED, OK, Hostile, Peer, chunk
 
 from transom.upstreams.client import Upstream
 from transom.upstreams.connection import HIGH_WATER
@@ -252,13 +253,13 @@ def test_two_readers_are_refused(run: Run) -> None:
 
 
 def test_two_clients_of_two_upstreams_do_not_meet(run: Run) -> None:
-    def named(name: bytes) -> Hostile:
+    def named(name: bytes) -> Listener:
         async def script(peer: Peer) -> None:
             while True:
                 await peer.request()
                 await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n" + name)
 
-        return Hostile(script)
+        return Listener(script)
 
     async def work() -> None:
         from_a: list[bytes] = []

@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.support.peer import OK, Listener, Peer, ok
 from tests.upstreams.conftest import QUICK, Run
-from tests.upstreams.hostile import OK, Hostile, Peer, ok
 
 from transom.errors import ConfigError
 from transom.upstreams.client import Upstream
@@ -86,7 +86,7 @@ def test_with_the_authority_named_it_works_and_the_connection_is_kept(run: Run, 
         await ok(peer)
 
     async def work() -> None:
-        async with Hostile(script, authority.server()) as server:
+        async with Listener(script, authority.server()) as server:
             settings = UpstreamSettings(base_url=server.url, ca_file=str(authority.file), timeouts=QUICK)
             client = Upstream("wild", settings)
             for _ in range(3):
@@ -101,7 +101,7 @@ def test_with_the_authority_named_it_works_and_the_connection_is_kept(run: Run, 
 
 def refused(run: Run, tls: ssl.SSLContext, *, ca_file: Path | None, match: str) -> None:
     async def work() -> None:
-        async with Hostile(ok, tls) as server:
+        async with Listener(ok, tls) as server:
             file = str(ca_file) if ca_file else None
             client = Upstream("wild", UpstreamSettings(base_url=server.url, ca_file=file, timeouts=QUICK))
             with pytest.raises(UpstreamUnreachable, match=match) as raised:
@@ -131,7 +131,7 @@ def test_a_port_that_speaks_no_tls_is_named_as_that(run: Run) -> None:
         async def plain(peer: Peer) -> None:
             await peer.send(OK)
 
-        async with Hostile(plain) as server:
+        async with Listener(plain) as server:
             url = server.url.replace("http://", "https://")
             client = Upstream("wild", UpstreamSettings(base_url=url, timeouts=QUICK))
             with pytest.raises(UpstreamUnreachable, match="speaks TLS"):

@@ -1,4 +1,7 @@
-"""An upstream of our own that does what it is told, however wrong."""
+"""A server of our own that plays a script on every connection, however wrong: bytes, silence, a reset.
+
+Where the script is a mere HTTP answer, `tests.support.upstream` is shorter.
+"""
 
 import asyncio
 import contextlib
@@ -8,21 +11,34 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Self
 
+from typing_extensions import override
+
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
-def chunk(data: bytes) -> bytes:
-    """One chunk of a chunked body (RFC 9112 section 7.1); an empty one ends it."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+class Reader(asyncio.StreamReader):
+    """A reader that says when the other side has gone, without reading."""
+
+    def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.gone = asyncio.Event()
+
+    @override
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self.gone.set()
+
+    @override
+    def set_exception(self, exc: Exception) -> None:
+        super().set_exception(exc)
+        self.gone.set()
 
 
 class Peer:
-    """One accepted connection, from the upstream's side. `number` counts from 1."""
+    """One accepted connection, from the server's side. `number` counts from 1."""
 
-    def __init__(
-        self, server: "Hostile", number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, server: "Listener", number: int, reader: Reader, writer: asyncio.StreamWriter) -> None:
         self.server = server
         self.number = number
         self.reader = reader
@@ -47,9 +63,13 @@ class Peer:
         await self.writer.drain()
 
     async def gone(self) -> None:
-        """Wait until the client has closed."""
+        """Wait until the client has closed, whatever it still sends."""
         while await self.reader.read(65536):
             pass
+
+    async def left(self) -> None:
+        """Wait until the client has closed, and leave what it sends: its next request must not be eaten."""
+        await self.reader.gone.wait()
 
     def reset(self) -> None:
         """Close with RST instead of FIN."""
@@ -61,7 +81,7 @@ class Peer:
 Script = Callable[[Peer], Awaitable[None]]
 
 
-class Hostile:
+class Listener:
     """A server on a free port of this machine that plays `script` on every connection, then closes it."""
 
     def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
@@ -75,7 +95,14 @@ class Hostile:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: asyncio.StreamReaderProtocol(Reader(loop=loop), self._serve, loop=loop),
+            "127.0.0.1",
+            0,
+            ssl=self.tls,
+            backlog=1024,
+        )
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -102,6 +129,7 @@ class Hostile:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        assert isinstance(reader, Reader)
         self._tasks.add(task)
         self.accepted += 1
         self.open += 1

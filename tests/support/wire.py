@@ -1,8 +1,12 @@
-"""HTTP/1.1 by hand, for clients that do what no library would."""
+"""HTTP/1.1 by hand: its pieces, and a client that does what no library would.
+
+Who only wants an answer asks `tests.support.server.Server`.
+"""
 
 import asyncio
 import contextlib
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +16,20 @@ from typing import Any
 def chunk(data: bytes) -> bytes:
     """One chunk of a chunked body (RFC 9112 section 7.1); an empty one ends it."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def event(value: object) -> bytes:
+    """A server-sent event."""
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def header_of(head: bytes, name: str) -> str | None:
+    """The first header of this name in a request's or an answer's head."""
+    for line in head.split(b"\r\n")[1:]:
+        key, colon, value = line.partition(b":")
+        if colon and key.lower() == name.lower().encode():
+            return value.strip().decode("latin-1")
+    return None
 
 
 def request(
@@ -54,12 +72,7 @@ class Reply:
         return int(self.raw[9:12]) if self.raw[:7] == b"HTTP/1." and len(self.raw) > 12 else 0
 
     def header(self, name: str) -> str | None:
-        wanted = name.encode()
-        for line in self.head.split(b"\r\n")[1:]:
-            key, colon, value = line.partition(b":")
-            if colon and key.lower() == wanted:
-                return value.strip().decode()
-        return None
+        return header_of(self.head, name)
 
     @property
     def decision(self) -> str | None:
@@ -150,6 +163,14 @@ async def closed(reader: asyncio.StreamReader, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def listens(port: int) -> bool:
+    """Say whether anybody does."""
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        return True
+    return False
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0, *, why: str = "") -> None:
