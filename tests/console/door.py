@@ -1,7 +1,5 @@
 """A door as a browser sees it: cookies, forms, pages."""
 
-import http.client
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,45 +43,15 @@ CALLERS = {"alice": "operators", "omar": "auditors", "dana": "developers", "sam"
 _FORM = "application/x-www-form-urlencoded"
 
 
-class Page(msgspec.Struct):
-    """An answer to a browser."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case; of several of one name, the last."""
-    text: str
-    cookies: tuple[str, ...]
-    """Every Set-Cookie header."""
-
-    def cookie(self, name: str) -> str:
-        """Return what a cookie was set to, with its attributes."""
-        return next(each for each in self.cookies if each.startswith(f"{name}=")).removeprefix(f"{name}=")
-
-    def hidden(self, name: str) -> str:
-        """Return the first hidden field of this name."""
-        found = re.search(rf'name="{name}" value="([^"]*)"', self.text)
-        assert found is not None, self.text
-        return found[1]
-
-
 class Door(msgspec.Struct):
     """A running door and a key for each of `CALLERS`."""
 
     server: Server
     keys: dict[str, Issued]
 
-    def ask(self, method: str, path: str, headers: Mapping[str, str], body: str | None = None) -> Page:
-        """Ask as a browser does. Of a stream, only the first lines are read, up to a blank one."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
-        try:
-            connection.request(method, path, body, dict(headers))
-            response = connection.getresponse()
-            found = [(name.lower(), value) for name, value in response.getheaders()]
-            endless = dict(found).get("content-type", "").startswith("text/event-stream")
-            text = (b"" if endless else response.read()).decode()
-            return Page(response.status, dict(found), text, tuple(v for name, v in found if name == "set-cookie"))
-        finally:
-            connection.close()
+    def ask(self, method: str, path: str, headers: Mapping[str, str], body: str | None = None) -> Answer:
+        """Ask as a browser does."""
+        return self.server.ask(method, path, headers=headers, body=None if body is None else body.encode())
 
     def api(self, name: str, method: str, path: str, body: object = None) -> Answer:
         """Use the admin API with a caller's key."""
@@ -93,7 +61,7 @@ class Door(msgspec.Struct):
         """Ask a model."""
         return self.server.chat(model, self.keys[name].key, text)
 
-    def send_key(self, key: str, back: str = "", headers: Mapping[str, str] | None = None) -> Page:
+    def send_key(self, key: str, back: str = "", headers: Mapping[str, str] | None = None) -> Answer:
         """Send the sign-in form."""
         shown = self.ask("GET", "/sign-in", {})
         binding = shown.cookie("transom_form").partition(";")[0]
@@ -114,10 +82,10 @@ class Visitor(msgspec.Struct):
     door: Door
     session: str
 
-    def get(self, path: str) -> Page:
+    def get(self, path: str) -> Answer:
         return self.door.ask("GET", path, {"cookie": f"transom_session={self.session}"})
 
-    def post(self, path: str, fields: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Page:
+    def post(self, path: str, fields: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Answer:
         """Send a form as one of our pages would; `fields` and `headers` may say otherwise."""
         form = {"form": self.get("/").hidden("form")} | dict(fields)
         sent = {

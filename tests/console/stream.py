@@ -28,10 +28,6 @@ class Stream:
         self._connection.close()
         self._response.close()
 
-    def line(self) -> str:
-        """Read one line, empty at the end as between events."""
-        return self._response.readline().decode().removesuffix("\n")
-
     def event(self) -> dict[str, str]:
         """Read one event: its fields, `data` joined; empty once the stream has ended."""
         fields: dict[str, str] = {}

@@ -1,6 +1,9 @@
 """The admin API."""
 
+import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +47,61 @@ def test_keys_are_issued_listed_and_revoked_on_record(door: Door) -> None:
         pseudonym, by = stores.keys.pseudonym(id_), stores.keys.pseudonym(door.keys["alice"].id)
     events = [each for each in door.server.entries("key/1") if isinstance(each, KeyEntry) and each.key == pseudonym]
     assert [(each.event, each.by) for each in events] == [("issued", by), ("revoked", by)]
+
+
+def test_whoever_revokes_their_own_key_is_told_that_it_is_done(door: Door) -> None:
+    made = door.api("alice", "POST", "/api/keys", {"name": "brief", "groups": ["operators"]}).json
+    gone = door.server.ask("DELETE", f"/api/keys/{made['id']}", key=made["key"])
+    assert (gone.status, gone.json["changed"]) == (200, True)
+    story = door.server.story(gone.decision)
+    assert story.outcome is not None
+    assert story.outcome.status == "answered"
+    assert door.server.get("/api/keys", made["key"]).status == 401
+
+
+def test_a_client_that_leaves_before_its_body_is_whole_is_on_record(door: Door) -> None:
+    known = {entry.id for entry in door.server.entries("decision/1")}
+    with socket.create_connection(("127.0.0.1", door.server.port)) as connection:
+        head = f"POST /api/keys HTTP/1.1\r\nhost: door\r\nauthorization: Bearer {door.keys['alice'].key}\r\n"
+        connection.sendall(f"{head}content-length: 9\r\n\r\n".encode())
+        until = time.monotonic() + 10
+        while not (fresh := {entry.id for entry in door.server.entries("decision/1")} - known):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    story = door.server.story(fresh.pop())
+    assert story.outcome is not None
+    assert (story.decision.action, story.outcome.status, story.outcome.reason) == (
+        "manage_keys",
+        "abandoned",
+        "client_gone",
+    )
+
+
+def test_a_store_that_cannot_be_read_is_said_alike_by_all_that_reads_it(tmp_path: Path, upstream: Upstream) -> None:
+    with open_door(tmp_path / "home", upstream) as door:
+        decision = door.chat("sam").decision
+        door.server.logged(decision)
+        visitor = door.sign_in("alice")
+        ledger = door.server.home.data / "objects" / "ledger"
+        ledger.rename(ledger.with_name("away"))
+        ledger.symlink_to(ledger)  # it leads to itself for ever
+        anonymous = door.server.get("/ledger/checkpoint")
+        answers = [anonymous]
+        answers += [door.api("alice", "GET", path) for path in ("/ledger/checkpoint", f"/api/decisions/{decision}")]
+        for answer in answers:
+            assert (answer.status, answer.json["error"]["code"]) == (503, "not_readable")
+            assert answer.headers["retry-after"] == "1"
+        page = visitor.get(f"/decisions/{decision}")
+        assert page.status == 503
+        ledger.unlink()
+        ledger.with_name("away").rename(ledger)
+        assert "transom-decision" not in anonymous.headers
+        for recorded in (answers[1].decision, answers[2].decision, page.headers["transom-decision"]):
+            story = door.server.story(recorded)
+            assert story.outcome is not None
+            assert (story.outcome.status, story.outcome.reason) == ("failed", "not_readable")
+        assert door.server.get("/ledger/checkpoint").status == 200
+    assert "Traceback" not in door.server.log
 
 
 @pytest.mark.parametrize(

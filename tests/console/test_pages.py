@@ -123,6 +123,15 @@ def test_a_key_is_issued_shown_once_and_revoked(door: Door) -> None:
     assert door.server.get("/v1/models", key).status == 401
 
 
+def test_whoever_revokes_their_own_key_is_signed_out(door: Door) -> None:
+    door.keys["brief"] = door.server.issue("brief", "operators")
+    visitor = door.sign_in("brief")
+    answer = visitor.post(f"/keys/{door.keys['brief'].id}/revoke", {})
+    assert (answer.status, answer.headers["location"]) == (303, "/sign-in")
+    assert "max-age=0" in answer.cookie("transom_session").lower()
+    assert door.server.get("/v1/models", door.keys.pop("brief").key).status == 401
+
+
 def test_an_empty_door_says_what_to_do_and_a_broken_file_is_shown(tmp_path: Path, upstream: Upstream) -> None:
     with open_door(tmp_path / "home", upstream) as door:
         visitor = door.sign_in("alice")

@@ -1,6 +1,5 @@
 """Every route of the whole application passes identification, ruling and record. A new route is tested by existing."""
 
-import http.client
 from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlencode
@@ -77,15 +76,8 @@ def ask_as_browser(door: Door, case: Case, path: str, key: Issued | None) -> Ans
         session = sessions.open(key.id)
         headers["cookie"] = f"{SESSION_COOKIE}={session.token}"
         fields["form"] = sessions.form_token(session.token)
-    connection = http.client.HTTPConnection("127.0.0.1", door.server.port, timeout=20)
-    try:
-        connection.request(case.method, path, urlencode(fields) if case.method == "POST" else None, headers)
-        answer = connection.getresponse()
-        named = {name.lower(): value for name, value in answer.getheaders()}
-        endless = named.get("content-type", "").startswith("text/event-stream")
-        return Answer(answer.status, named, answer.fp.readline() if endless else answer.read())
-    finally:
-        connection.close()
+    body = urlencode(fields).encode() if case.method == "POST" else None
+    return door.server.ask(case.method, path, headers=headers, body=body)
 
 
 def an_id(door: Door, path: str) -> str:
