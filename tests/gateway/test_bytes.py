@@ -66,6 +66,25 @@ def test_a_second_model_is_refused(sqlite_door: Door, fields: bytes) -> None:
     assert len(sqlite_door.upstream.seen) == before
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("chat/completions", b'{"model":"open","messages":[],"stream":false,"Stream":true}', "stream"),
+        ("chat/completions", b'{"model":"open","messages":[],"MESSAGES":[]}', "messages"),
+        ("embeddings", b'{"model":"vectors","input":"a","input":"b"}', "input"),
+    ],
+)
+def test_a_field_that_readers_understand_differently_is_refused(
+    sqlite_door: Door, path: str, body: bytes, field: str
+) -> None:
+    before = len(sqlite_door.upstream.seen)
+    answer = sqlite_door.server.ask("POST", f"/v1/{path}", key=sqlite_door.key(), body=body)
+    assert (answer.status, answer.json["error"]["param"]) == (400, field)
+    assert f"`{field}`" in answer.json["error"]["message"]
+    assert sqlite_door.server.story(answer.decision).decision.ruling is None
+    assert len(sqlite_door.upstream.seen) == before
+
+
 def test_an_escaped_model_is_understood(sqlite_door: Door) -> None:
     body = b'{"m\\u006fdel":"cl\\u006fsed","messages":[{"role":"user","content":"odd4"}]}'
     decide(sqlite_door, body)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from transom.dialects.fields import Fields
 from transom.dialects.model_name import swap_model
 from transom.dialects.openai_json import Answer, read_name, read_request, read_response, read_usage
 from transom.dialects.strings import strings
@@ -46,12 +47,13 @@ class _Response(msgspec.Struct):
 
 
 _requests = msgspec.json.Decoder(_Request)
+_fields = Fields(_Request.__struct_encode_fields__)
 _responses = msgspec.json.Decoder(_Response)
 
 
 def read(body: bytes) -> Call:
     """Read a request. Raises `InvalidRequest` naming the field that is wrong."""
-    request = read_request(_requests, body)
+    request = read_request(_requests, _fields, body)
     return Call("infer", RequestedModel(request.model), request.stream is True, body, strings(body))
 
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from transom.dialects.fields import Fields
 from transom.dialects.model_name import swap_model
 from transom.dialects.openai_json import Answer, read_name, read_request, read_response, read_usage
 from transom.dialects.strings import strings
@@ -29,12 +30,13 @@ class _Response(msgspec.Struct):
 
 
 _requests = msgspec.json.Decoder(_Request)
+_fields = Fields(_Request.__struct_encode_fields__)
 _responses = msgspec.json.Decoder(_Response)
 
 
 def read(body: bytes) -> Call:
     """Read a request. Token arrays travel on as they are; no safeguard can read them, and the call says so."""
-    request = read_request(_requests, body)
+    request = read_request(_requests, _fields, body)
     inputs = [request.input] if isinstance(request.input, str) else request.input
     opaque = any(not isinstance(each, str) for each in inputs)
     return Call("embed", RequestedModel(request.model), stream=False, body=body, texts=strings(body), opaque=opaque)

@@ -4,6 +4,7 @@ from typing import TypeVar
 
 import msgspec
 
+from transom.dialects.fields import Fields
 from transom.errors import InvalidRequest
 from transom.values import Usage
 
@@ -43,14 +44,16 @@ class Answer(msgspec.Struct):
     failed: bool = False
 
 
-def read_request(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def read_request(decoder: msgspec.json.Decoder[T], fields: Fields, body: bytes) -> T:
     """Decode a request. Raises `InvalidRequest` that names the field, or the place where the JSON breaks."""
     try:
-        return decoder.decode(body)
+        request = decoder.decode(body)
+        fields.check(body)
     except msgspec.ValidationError as error:
         raise _invalid_field(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
+    return request
 
 
 def read_response(decoder: msgspec.json.Decoder[T], body: bytes) -> T | None:
