@@ -196,7 +196,7 @@ def test_errors_have_openais_shape() -> None:
         "code": "rate_limit_exceeded",
     }
     event = openai_stream_error(UpstreamFailed("line\nbreak"), "id")
-    assert event.startswith(b"data: {") or event.strip().startswith(b"data: {")
+    assert event.startswith(b"data: {")
     assert event.endswith(b"}\n\n")
     assert event.strip().count(b"\n") == 0
 
@@ -206,8 +206,7 @@ def test_errors_have_openais_shape() -> None:
     [
         '"tools":[{"type":"function","function":{"name":"f","description":"SECRET"}}]',
         '"prediction":{"type":"content","content":"SECRET"}',
-        '"messages":[{"role":"user","content":"SECRET"}],"messages":[]',
-        '"Messages":[{"role":"user","content":"SECRET"}],"messages":[]',
+        '"user":"SECRET","user":"x"',
         '"x":"\\u0053ECRET"',
         '"a_SECRET_key":1',
     ],

@@ -103,6 +103,45 @@ def test_a_stream_that_merely_stops_is_an_error_to_the_client(sqlite_door: Door)
     assert {part.part: part.text for part in story.content}["answer"] == (DELTA * 2).decode()
 
 
+@pytest.mark.parametrize(
+    ("end", "code"), [("close", "upstream_failed"), ("reset", "upstream_failed"), ("whole", "upstream_truncated")]
+)
+def test_half_an_event_does_not_leave(sqlite_door: Door, end: End, code: str) -> None:
+    """OpenAI's client would fail on its JSON, and nobody would learn what had happened."""
+    sqlite_door.upstream.scripts[f"half-{end}"] = Script(events=[DELTA, DELTA[:-9]], gap=0.05, end=end)
+    with sqlite_door.client() as client:
+        texts, error, decision = read_until_error(client, "closed", f"script half-{end}")
+    assert (texts, error.code) == (["part "], code)
+    story = sqlite_door.server.story(decision, content=True)
+    assert (outcome_of(story).status, outcome_of(story).reason) == ("failed", code)
+    assert {part.part: part.text for part in story.content}["answer"] == DELTA.decode()
+
+
+def test_an_event_waits_for_its_other_half_and_what_is_whole_does_not(sqlite_door: Door) -> None:
+    hold = threading.Event()
+    script = Script(events=[DELTA + LAST[:9], LAST[9:], b"data: [DONE]\n\n"], hold=hold)
+    sqlite_door.upstream.scripts["halves"] = script
+    with (
+        sqlite_door.client() as client,
+        client.chat.completions.with_streaming_response.create(
+            model="closed", messages=[{"role": "user", "content": "script halves"}], stream=True
+        ) as response,
+    ):
+        parts = response.iter_bytes()
+        assert next(parts) == DELTA
+        hold.set()
+        assert b"".join(parts) == LAST + b"data: [DONE]\n\n"
+
+
+def test_a_last_blank_line_may_be_missing(sqlite_door: Door) -> None:
+    sqlite_door.upstream.scripts["no-blank"] = Script(events=[DELTA, LAST, b"data: [DONE]"])
+    answer = sqlite_door.server.chat("closed", sqlite_door.key(), "script no-blank", stream=True)
+    assert answer.body == DELTA + LAST + b"data: [DONE]"
+    story = sqlite_door.server.story(answer.decision, content=True)
+    assert outcome_of(story).status == "answered"
+    assert {part.part: part.text for part in story.content}["answer"] == answer.body.decode()
+
+
 def test_an_upstreams_error_event_passes_through_and_is_on_record(sqlite_door: Door) -> None:
     said = event({"error": {"message": "the vendor is out of memory", "code": "oom", "type": "server_error"}})
     sqlite_door.upstream.scripts["oom"] = Script(events=[DELTA, said])
@@ -174,6 +213,18 @@ def test_a_stream_that_is_too_long(narrow: tuple[Server, str], vendor: Upstream)
     assert (outcome.status, outcome.reason) == ("failed", "answer_too_long")
     assert outcome.answer is not None
     assert outcome.answer.size <= 1024
+
+
+def test_an_event_that_is_too_long(narrow: tuple[Server, str], vendor: Upstream) -> None:
+    """What is held back of it is bounded as an answer is."""
+    server, key = narrow
+    vendor.scripts["endless"] = Script(events=[DELTA, DELTA[:-9], *[b"x" * 100] * 20], gap=0.001, end="silence")
+    with OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0) as client:
+        texts, error, decision = read_until_error(client, "m", "script endless")
+    assert (texts, error.code) == (["part "], "answer_too_long")
+    outcome = outcome_of(server.story(decision))
+    assert outcome.answer is not None
+    assert outcome.answer.size == len(DELTA)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -23,6 +23,6 @@ def openai_error(refusal: Refusal, decision: str | None) -> bytes:
 def openai_stream_error(refusal: Refusal, decision: str) -> bytes:
     """Return a server-sent event that OpenAI's clients raise as an error in the middle of a stream.
 
-    What came before may have broken off in the middle of a line: the empty lines end that, and say nothing elsewhere.
+    It must follow a whole event.
     """
-    return b"\n\ndata: " + openai_error(refusal, decision) + b"\n\n"
+    return b"data: " + openai_error(refusal, decision) + b"\n\n"
