@@ -121,6 +121,15 @@ def test_a_commitment_keeps_no_content(guarded: Door, *, stream: bool) -> None:
     assert max(len(row.sealed) for row in rows) < 100
 
 
+def test_a_prompt_that_was_never_ruled_on_is_not_kept(guarded: Door) -> None:
+    answer = guarded.server.chat("nonsense", guarded.key("students"), "a private thought")
+    assert answer.status == 404
+    story = guarded.server.story(answer.decision, content=True)
+    assert story.decision.ruling is None
+    assert story.decision.prompt is not None
+    assert [(part.part, part.text) for part in story.content] == [("prompt", None)]
+
+
 def test_what_is_past_its_retention_is_erased_and_the_log_verifies(make_server: MakeServer, vendor: Upstream) -> None:
     server = make_server(NO_ENGINE + MODELS.format(url=vendor.url), policies=POLICIES).start()
     brief, kept = server.issue("a", "auditors").key, server.issue("o", "operators").key

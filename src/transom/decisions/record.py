@@ -61,6 +61,8 @@ class Record(msgspec.Struct, eq=False):
     key: RecordKey | None = None
     expires: int = 0
     durable_wait: float | None = None
+    gave_up_key: bool = False
+    """The caller revoked its own key by it: that much it is still told."""
     closed: bool = False
 
 
@@ -196,7 +198,8 @@ class Decisions:
     def _seal(self, contents: list[ContentRow], record: Record, part: Part, data: bytes) -> str:
         if record.key is None:
             record.key = self._vault.record_key(record.id)
-        keep = record.ruling is None or record.ruling.obligations.record == "full"
+        # What no policy has ruled on, none has allowed to be kept.
+        keep = record.ruling is not None and record.ruling.obligations.record == "full"
         sealed = self._vault.seal(record.key, record.id, part, data, keep=keep)
         contents.append(ContentRow(record.id, part, record.key.wrapped, sealed.sealed, record.expires))
         return sealed.commitment
