@@ -2,7 +2,10 @@
 
 import http.client
 import json
+import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 import pytest
@@ -106,6 +109,56 @@ def test_a_revoked_operator_does_nothing_more(wide: Server) -> None:
         answer = wide.ask(method, path, key=issued.key)
         assert (answer.status, answer.json["error"]["code"]) == (401, "key_revoked")
         assert wide.story(answer.decision).decision.ruling is None
+
+
+def test_what_is_read_while_its_key_is_revoked_does_not_leave(make_server: MakeServer, vendor: Upstream) -> None:
+    """The store takes its time, and the decision is durable by then."""
+    server = make_server(NO_ENGINE + MODELS.format(url=vendor.url)).start()
+    issued = server.issue("leaver", "operators")
+    tile = server.home.data / "objects" / "ledger" / "tile" / "0" / "x001" / "000"
+    tile.parent.mkdir(parents=True)
+    os.mkfifo(tile)  # reading it waits for somebody to write
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(server.get, "/ledger/tile/0/x001/000", issued.key)
+        until_durable(server)
+        assert server.run("keys", "revoke", issued.id).returncode == 0
+        with tile.open("wb"):
+            pass
+        answer = reading.result()
+    assert (answer.status, answer.json["error"]["code"]) == (401, "key_revoked")
+    story = server.story(answer.decision)
+    assert story.outcome is not None
+    assert story.decision.ruling is not None
+    assert (story.outcome.status, story.outcome.reason) == ("refused", "key_revoked")
+
+
+def test_what_the_api_shows_does_not_leave_once_its_key_is_revoked(make_server: MakeServer, vendor: Upstream) -> None:
+    """Its caller's body takes its time."""
+    server = make_server(NO_ENGINE + MODELS.format(url=vendor.url)).start()
+    issued = server.issue("leaver", "operators")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.putrequest("GET", "/api/keys")
+    connection.putheader("authorization", f"Bearer {issued.key}")
+    connection.putheader("content-length", "2")
+    connection.endheaders()
+    until_durable(server)
+    assert server.run("keys", "revoke", issued.id).returncode == 0
+    connection.send(b"{}")
+    answer = connection.getresponse()
+    body = json.loads(answer.read())
+    connection.close()
+    assert (answer.status, body["error"]["code"]) == (401, "key_revoked")
+    story = server.story(answer.getheader("transom-decision") or "")
+    assert story.outcome is not None
+    assert (story.outcome.status, story.outcome.reason) == ("refused", "key_revoked")
+
+
+def until_durable(server: Server) -> None:
+    """Wait for the first decision of this server."""
+    until = time.monotonic() + 10
+    while not server.entries("decision/1"):
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_a_secret_is_shown_once_and_kept_nowhere(make_server: MakeServer, vendor: Upstream) -> None:

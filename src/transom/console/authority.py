@@ -56,6 +56,8 @@ async def revoke(visit: Visit, id_: str) -> bool:
         return changed
 
     changed = await visit.site.door.database.run(work, write=True)
+    if visit.record is not None:
+        visit.record.gave_up_key = changed and id_ == visit.caller.id
     await asyncio.sleep(REVOKED_SECONDS)  # then no process acts on a reading of the keys from before
     return changed
 

@@ -1,9 +1,8 @@
 """Every request to a page or the admin API: who asks, whether they may, the record of it, and then the answer."""
 
-import logging
 from urllib.parse import quote
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -12,12 +11,12 @@ from transom.console.faults import api_error
 from transom.console.headers import HEADERS, is_https
 from transom.console.sessions import FORM_COOKIE, SESSION_COOKIE
 from transom.console.site import Route, Site, Visit
-from transom.errors import Forbidden, Internal, LedgerError, NotDurable, Refusal, StorageError, Unidentified
+from transom.errors import Forbidden, Refusal, Unidentified
 from transom.gateway.reads import ruled
+from transom.gateway.refuse import to_refusal
+from transom.gateway.request import ClientGoneError
 from transom.gateway.running import NOBODY
 from transom.values import Caller
-
-_log = logging.getLogger("transom.console")
 
 
 class Endpoint:
@@ -34,7 +33,7 @@ class Endpoint:
         visit = Visit(self._site, request, NOBODY, incoming.from_here(request))
         try:
             response = await _serve(route, visit)
-        except ClientDisconnect:
+        except ClientGoneError:
             return
         except Refusal as refusal:
             if route.by == "form" and isinstance(refusal, Unidentified):
@@ -42,7 +41,7 @@ class Endpoint:
             else:
                 response = refused(route, visit, refusal)
         except Exception as error:  # noqa: BLE001 - the last door: nothing unexpected may show its text to a client
-            response = refused(route, visit, _internal(route, visit, error))
+            response = refused(route, visit, to_refusal(error, f"{route.method} {route.path}"))
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         if visit.record is not None:
@@ -100,7 +99,7 @@ async def _serve(route: Route, visit: Visit) -> Response:
         elif route.by == "session" and route.method == "POST":
             visit.form = await incoming.form(visit.request)
             _check_form(visit, visit.session.token if visit.session else "")
-        return await _handle(route, visit)
+        return await route.handler(visit)
 
 
 async def _identify(route: Route, visit: Visit) -> Caller:
@@ -121,22 +120,3 @@ def _check_form(visit: Visit, binding: str) -> None:
         "This form was not sent from a page of this door, or the page is too old. Go back, reload it and try again.",
         code="foreign_form",
     )
-
-
-async def _handle(route: Route, visit: Visit) -> Response:
-    """Call the handler; what fails beneath it becomes a refusal while the record is open."""
-    try:
-        return await route.handler(visit)
-    except StorageError as error:
-        _log.warning("%s: %s", route.path, error)
-        raise NotDurable("The record cannot be read now. Try again shortly.", retry_after=1) from error
-    except LedgerError as error:
-        _log.error("%s: %s", route.path, error)
-        raise Internal("The record is not as it must be. Run `transom ledger verify` on the door's machine.") from error
-
-
-def _internal(route: Route, visit: Visit, error: Exception) -> Internal:
-    _log.error("%s %s failed", route.method, route.path, exc_info=error)
-    refusal = Internal("Something failed within Transom. The operator finds it in the log.")
-    refusal.decision = visit.record.id if visit.record else None
-    return refusal

@@ -5,9 +5,10 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.datastructures import FormData
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from transom.errors import BodyTimeout, BodyTooLarge
+from transom.gateway.request import ClientGoneError
 
 _MAX_BODY: Final = 64 * 1024
 _BODY_SECONDS: Final = 10.0
@@ -38,7 +39,7 @@ def same_origin(request: Request) -> bool:
 
 
 async def body(request: Request) -> bytes:
-    """Return the whole body. Raises `BodyTooLarge`, `BodyTimeout`, and `ClientDisconnect` where the client leaves."""
+    """Return the whole body. Raises `BodyTooLarge`, `BodyTimeout`, and `ClientGoneError`."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -50,6 +51,8 @@ async def body(request: Request) -> bytes:
                 parts.append(part)
     except TimeoutError:
         raise BodyTimeout(f"The body did not arrive within {_BODY_SECONDS:g} s.") from None
+    except ClientDisconnect:
+        raise ClientGoneError from None
     return b"".join(parts)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from starlette.responses import Response
 
 from transom.callers.issue import Issued
-from transom.console import authority
+from transom.console import authority, entrance
 from transom.console.site import Visit
 
 _GROUP = re.compile(r'Group::"([a-z0-9-]+)"')
@@ -26,9 +26,11 @@ async def create(visit: Visit) -> Response:
 
 
 async def revoke(visit: Visit) -> Response:
-    """Revoke a key."""
+    """Revoke a key. Whoever revokes their own is signed out by it."""
     id_ = visit.request.path_params["id"]
     changed = await authority.revoke(visit, id_)
+    if id_ == visit.caller.id:
+        return await entrance.sign_out(visit)
     said = f"{id_} is revoked." if changed else f"{id_} was revoked before; nothing has changed."
     return await _page(visit, said=said)
 

@@ -1,17 +1,16 @@
 """The HTTP edge: paths to handlers, refusals to answers. The only module that knows the paths of the gateway."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from transom.dialects import openai_chat, openai_embeddings
-from transom.errors import Internal, MethodNotAllowed, NotFound, Refusal
+from transom.errors import MethodNotAllowed, NotFound
 from transom.gateway.path import answer
 from transom.gateway.patience import Patience
 from transom.gateway.reads import open_read, ruled
-from transom.gateway.refuse import send_refusal
+from transom.gateway.refuse import send_refusal, to_refusal
 from transom.gateway.request import Receive, Request, Scope, Send
 from transom.gateway.running import Door
 from transom.gateway.telemetry import CONTENT_TYPE
@@ -20,7 +19,6 @@ from transom.registry.versions import Registry
 from transom.storage.objects import Objects
 from transom.values import Caller, Context, RequestedModel, Version
 
-_log = logging.getLogger("transom.gateway")
 _JSON = [(b"content-type", b"application/json")]
 _TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
 
@@ -73,15 +71,13 @@ class Gateway:
         request = Request(scope, receive, send, self._patience)
         try:
             await self._serve(route, request)
-        except Refusal as refusal:
-            await send_refusal(request, refusal, refusal.decision)
         except asyncio.CancelledError:
             if not request.gone:
                 raise
         except Exception as error:  # noqa: BLE001 - the last door: nothing unexpected may show its text to a client
-            _log.error("%s %s failed", request.method, route.path if route else "?", exc_info=error)
+            refusal = to_refusal(error, f"{request.method} {route.path if route else '?'}")
             if not request.started:
-                await send_refusal(request, Internal("Something failed within Transom; see its log."), None)
+                await send_refusal(request, refusal, refusal.decision)
 
     async def _serve(self, route: Route | None, request: Request) -> None:
         if route is None:
@@ -105,7 +101,7 @@ class Gateway:
             registry = self._door.running.registry
             shown = [_shown(registry, version) for version in registry.versions if self._visible(caller, version)]
             body = msgspec.json.encode({"object": "list", "data": shown})
-            await request.respond(200, [*_JSON, (b"transom-decision", record.id.encode())], body)
+        await request.respond(200, [*_JSON, (b"transom-decision", record.id.encode())], body)
 
     async def _model(self, request: Request) -> None:
         caller = await self._door.identify(request.secret)
@@ -119,7 +115,7 @@ class Gateway:
             self._door, caller, "view_model", loopback=request.loopback, resource=version.resource
         ) as record:
             body = msgspec.json.encode(_shown(self._door.running.registry, version))
-            await request.respond(200, [*_JSON, (b"transom-decision", record.id.encode())], body)
+        await request.respond(200, [*_JSON, (b"transom-decision", record.id.encode())], body)
 
     def _visible(self, caller: Caller, version: Version) -> bool:
         ruling = self._door.running.policies.rule(caller, "view_model", version.resource, Context())
@@ -133,16 +129,17 @@ class Gateway:
                 raise NotFound(
                     "The log has no such tile. It serves /ledger/checkpoint and /ledger/tile/… (C2SP tlog-tiles)."
                 )
-            headers += [
-                (b"content-type", served.content_type.encode()),
-                (b"cache-control", served.cache_control.encode()),
-                (b"access-control-allow-origin", b"*"),
-            ]
-            await request.respond(200, headers, data)
+        headers += [
+            (b"content-type", served.content_type.encode()),
+            (b"cache-control", served.cache_control.encode()),
+            (b"access-control-allow-origin", b"*"),
+        ]
+        await request.respond(200, headers, data)
 
     async def _metrics(self, request: Request) -> None:
         async with open_read(self._door, request, "read_metrics") as headers:
-            await request.respond(200, [*headers, (b"content-type", CONTENT_TYPE)], self._door.telemetry.expose())
+            body = self._door.telemetry.expose()
+        await request.respond(200, [*headers, (b"content-type", CONTENT_TYPE)], body)
 
     async def _healthz(self, request: Request) -> None:
         await request.respond(200, _TEXT, b"ok\n")

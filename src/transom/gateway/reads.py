@@ -4,10 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from transom.decisions.record import Outcome, Record
-from transom.decisions.writer import KeyNoLongerStandsError
-from transom.errors import NotDurable, Refusal, StorageError
-from transom.gateway.refuse import no_longer_stands, permit, record_refusal, stands
-from transom.gateway.request import Request
+from transom.gateway.refuse import permit, recorded_refusal, stands, still_stands
+from transom.gateway.request import ClientGoneError, Request
 from transom.gateway.running import NOBODY, Door
 from transom.values import DOOR, Caller, Context, Resource
 
@@ -16,9 +14,10 @@ from transom.values import DOOR, Caller, Context, Resource
 async def ruled(
     door: Door, caller: Caller, action: str, *, loopback: bool, resource: Resource = DOOR
 ) -> AsyncIterator[Record]:
-    """Rule on `action` and make the decision durable; the block then shows what was asked for; then close it.
+    """Rule on `action` and make the decision durable; the block then makes what was asked for; then close it.
 
-    A refusal, the ruling's or one that the block raises, is durable before it is raised on, with its decision's id.
+    What the block made may be sent once it is left, not within it: the caller's key is looked at again at its end.
+    Raises `Refusal`, durable and with its decision's id, whatever it was that the ruling or the block raised.
     """
     record = door.decisions.begin(caller, action)
     record.resource = resource
@@ -30,16 +29,16 @@ async def ruled(
         door.decisions.open(record)
         await door.decisions.durable(record)
         yield record
+        if not record.gave_up_key:
+            await still_stands(door, caller)
         outcome.status, outcome.http_status = "answered", 200
-    except Refusal as refusal:
-        raise await _recorded(door, record, outcome, refusal) from refusal
-    except StorageError as error:
-        text = "What was asked for cannot be read now. Try again shortly."
-        unread = NotDurable(text, code="not_readable", retry_after=1)
-        raise await _recorded(door, record, outcome, unread) from error
-    except KeyNoLongerStandsError as error:
-        record.opening = None
-        raise await _recorded(door, record, outcome, no_longer_stands(str(error))) from error
+    except ClientGoneError:
+        outcome.status, outcome.reason = "abandoned", "client_gone"
+        raise
+    except Exception as error:
+        refusal = await recorded_refusal(door, record, outcome, error)
+        refusal.decision = record.id
+        raise refusal from error
     finally:
         door.decisions.close(record, outcome)
 
@@ -48,7 +47,8 @@ async def ruled(
 async def open_read(door: Door, request: Request, action: str) -> AsyncIterator[list[tuple[bytes, bytes]]]:
     """Rule on a read that policy may leave open to anyone; gives the header that names the decision, if there is one.
 
-    Who sends no key and needs none is counted, not recorded one by one: else anybody could make the log grow.
+    Who sends no key and needs none is counted, not recorded one by one: else anybody could make the log grow. As with
+    `ruled`, the block makes what is sent after it.
     """
     if request.secret is None:
         ruling = door.running.policies.rule(NOBODY, action, DOOR, Context(loopback=request.loopback))
@@ -58,9 +58,3 @@ async def open_read(door: Door, request: Request, action: str) -> AsyncIterator[
             return
     async with ruled(door, await door.identify(request.secret), action, loopback=request.loopback) as record:
         yield [(b"transom-decision", record.id.encode())]
-
-
-async def _recorded(door: Door, record: Record, outcome: Outcome, refusal: Refusal) -> Refusal:
-    refusal = await record_refusal(door, record, outcome, refusal)
-    refusal.decision = record.id
-    return refusal

@@ -7,14 +7,14 @@ from transom.decisions.life import status_of
 from transom.decisions.record import Outcome, Record
 from transom.decisions.writer import KeyNoLongerStandsError
 from transom.dialects.errors import openai_error, openai_stream_error
-from transom.errors import Forbidden, Internal, NotDurable, Refusal, Unidentified
+from transom.errors import Forbidden, Internal, LedgerError, NotDurable, Refusal, StorageError, Unidentified
 from transom.gateway.request import ClientGoneError, Request
 from transom.gateway.routing import refusal_of
 from transom.gateway.running import Door
 from transom.policy.explain import refusal as ruling_text
 from transom.policy.ruling import Policies
 from transom.upstreams.errors import UpstreamError
-from transom.values import Caller
+from transom.values import Caller, Version
 
 _READINGS = 5
 _log = logging.getLogger("transom.gateway")
@@ -27,7 +27,7 @@ def stands(caller: Caller) -> None:
 
 
 async def still_stands(door: Door, caller: Caller) -> None:
-    """Raise `Unidentified` where the caller's key was revoked while an upstream worked. No wait lies behind this.
+    """Raise `Unidentified` where the caller's key was revoked while the answer was made. No wait lies behind this.
 
     The decision is durable then, so the group commit has not seen it. Whoever revokes waits `REVOKED_SECONDS` before
     they say that it is done; that is why a reading that is not stale is enough. Raises `NotDurable` where the keys
@@ -68,11 +68,7 @@ async def end(door: Door, request: Request, record: Record, outcome: Outcome, er
         _gone(request, outcome, error)
         return
     request.unwatch()
-    if isinstance(error, KeyNoLongerStandsError):
-        # Nothing of this decision was written; its refusal is written instead, under the same id.
-        record.opening = None
-        error = no_longer_stands(str(error))
-    await _refuse(door, request, record, outcome, _to_refusal(error, record))
+    await _refuse(door, request, record, outcome, error)
 
 
 def _gone(request: Request, outcome: Outcome, error: BaseException) -> None:
@@ -86,21 +82,33 @@ def _gone(request: Request, outcome: Outcome, error: BaseException) -> None:
     outcome.status, outcome.reason = "abandoned", "client_gone"
 
 
-def _to_refusal(error: BaseException, record: Record) -> Refusal:
-    """Only what is listed in the error tree reaches a client; of anything else, the decision's id."""
+def to_refusal(error: BaseException, what: str, version: Version | None = None) -> Refusal:
+    """Say what an error means to a caller. Only what is listed in the error tree reaches a client with its text.
+
+    `what` names the request in the log: its decision, or its route where there is none.
+    """
     if isinstance(error, Refusal):
         return error
-    if isinstance(error, UpstreamError) and record.version is not None:
-        return refusal_of(error, record.version)
-    _log.error("decision %s failed within", record.id, exc_info=error)
-    return Internal("Something failed within Transom. The operator finds it in the log under this decision's id.")
+    if isinstance(error, KeyNoLongerStandsError):
+        return no_longer_stands(str(error))
+    if isinstance(error, UpstreamError) and version is not None:
+        return refusal_of(error, version)
+    if isinstance(error, StorageError):
+        _log.warning("%s: %s", what, error)
+        text = "What was asked for cannot be read now. Try again shortly."
+        return NotDurable(text, code="not_readable", retry_after=1)
+    if isinstance(error, LedgerError):
+        _log.error("%s: %s", what, error)
+        return Internal("The record is not as it must be. Run `transom ledger verify` on the door's machine.")
+    _log.error("%s failed within", what, exc_info=error)
+    return Internal("Something failed within Transom. The operator finds it in the log.")
 
 
-async def _refuse(door: Door, request: Request, record: Record, outcome: Outcome, refusal: Refusal) -> None:
+async def _refuse(door: Door, request: Request, record: Record, outcome: Outcome, error: BaseException) -> None:
     if not request.started:
         # What an upstream may have answered does not leave; it is not kept.
         outcome.answer, outcome.complete = None, False
-    refusal = await record_refusal(door, record, outcome, refusal)
+    refusal = await recorded_refusal(door, record, outcome, error)
     if request.started:
         await request.write(openai_stream_error(refusal, record.id), more=True)
         await request.write(b"", more=False)
@@ -108,22 +116,25 @@ async def _refuse(door: Door, request: Request, record: Record, outcome: Outcome
         await send_refusal(request, refusal, record.id)
 
 
-async def record_refusal(door: Door, record: Record, outcome: Outcome, refusal: Refusal) -> Refusal:
-    """Make a refused decision durable before its refusal leaves. Returns the refusal that then holds."""
+async def recorded_refusal(door: Door, record: Record, outcome: Outcome, error: BaseException) -> Refusal:
+    """Turn what was raised into what its caller is told, durable before it leaves."""
+    if isinstance(error, KeyNoLongerStandsError):
+        # Nothing of this decision was written; its refusal is written instead, under the same id.
+        record.opening = None
+    refusal = to_refusal(error, f"decision {record.id}", record.version)
     _describe(outcome, refusal)
     try:
         if record.opening is None:
             await door.decisions.refuse(record, outcome)
         else:
             await door.decisions.durable(record)
-    except KeyNoLongerStandsError as error:
-        record.opening = None
-        return await record_refusal(door, record, outcome, no_longer_stands(str(error)))
-    except NotDurable as error:
+    except KeyNoLongerStandsError as revoked:
+        return await recorded_refusal(door, record, outcome, revoked)
+    except NotDurable as late:
         # What could not be written stays in line and is written when it can be: a refusal as it was ruled, since what
         # the caller is told instead says nothing of the request.
-        _describe(outcome, error)
-        return error
+        _describe(outcome, late)
+        return late
     return refusal
 
 
