@@ -72,12 +72,12 @@ class Reloaded(msgspec.Struct, frozen=True):
 
 
 async def list_keys(visit: Visit) -> Response:
-    """List keys."""
+    """List every key, without secrets."""
     return _json(Keys(await authority.list_all(visit)))
 
 
 async def create_key(visit: Visit) -> Response:
-    """Issue a key."""
+    """Issue a key. Its secret is in this answer and nowhere else."""
     try:
         wanted = msgspec.json.decode(visit.body, type=NewKey)
     except msgspec.MsgspecError as error:
@@ -88,13 +88,13 @@ async def create_key(visit: Visit) -> Response:
 
 
 async def revoke_key(visit: Visit) -> Response:
-    """Revoke a key."""
+    """Revoke a key, at once and for good."""
     id_ = visit.request.path_params["id"]
     return _json(RevokedKey(id_, revoked=True, changed=await authority.revoke(visit, id_)))
 
 
 async def latest(visit: Visit) -> Response:
-    """List decisions of every action."""
+    """List decisions of every action, newest first."""
     limit, before = _number(visit, "limit") or _LIMIT, _number(visit, "before")
     if limit > _MOST:
         raise InvalidRequest(f"limit is at most {_MOST}. Ask again with before={{older}} for more.", param="limit")
@@ -106,7 +106,7 @@ async def latest(visit: Visit) -> Response:
 
 
 async def decision(visit: Visit) -> Response:
-    """Tell a decision's story."""
+    """Tell the whole story of one decision, with its proof."""
     return Response(to_json(await pages.read_story(visit, content=False)), media_type="application/json")
 
 
@@ -116,7 +116,7 @@ async def decision_with_content(visit: Visit) -> Response:
 
 
 async def models(visit: Visit) -> Response:
-    """List the models that the caller may view."""
+    """List the models that the caller may view, with their routes' health."""
     return _json(Models(state.models(visit)))
 
 
@@ -133,7 +133,7 @@ async def reload(visit: Visit) -> Response:
 
 
 async def status(visit: Visit) -> Response:
-    """Say how the door stands."""
+    """Say what is in force and how the door stands."""
     return _json(state.door_state(visit.site, await state.ledger_size(visit.site)))
 
 

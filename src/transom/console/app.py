@@ -16,7 +16,7 @@ from transom.console.feed import Feed
 from transom.console.guard import Endpoint
 from transom.console.headers import HEADERS
 from transom.console.sessions import Sessions
-from transom.console.site import Route, Site, Visit
+from transom.console.site import By, Handler, Method, Route, Site, Visit
 from transom.decisions.explain import Story
 from transom.errors import MethodNotAllowed, NotFound
 from transom.gateway.http import AsgiApp
@@ -25,116 +25,57 @@ from transom.ledger.keys import LedgerKeys
 from transom.ledger.seal import Vault
 from transom.storage.objects import Objects
 
+
+def _page(method: Method, path: str, action: str | None, handler: Handler, by: By = "session") -> Route:
+    return Route(path=path, method=method, action=action, by=by, handler=handler)
+
+
+def _api(
+    method: Method,
+    path: str,
+    action: str,
+    handler: Handler,
+    gives: type | None,
+    *,
+    takes: type | None = None,
+    query: str | None = None,
+) -> Route:
+    return Route(
+        path="/api" + path,
+        method=method,
+        action=action,
+        by="key",
+        handler=handler,
+        query=query,
+        takes=takes,
+        gives=gives,
+    )
+
+
 ROUTES: tuple[Route, ...] = (
-    Route(path="/static/{name}", method="GET", action=None, by="nobody", handler=static.serve),
-    Route(path="/sign-in", method="GET", action=None, by="nobody", handler=entrance.sign_in_page),
-    Route(path="/sign-in", method="POST", action="view_console", by="form", handler=entrance.sign_in),
-    Route(path="/sign-out", method="POST", action="view_console", by="session", handler=entrance.sign_out),
-    Route(path="/", method="GET", action="view_console", by="session", handler=pages.home),
-    Route(path="/policies", method="GET", action="view_console", by="session", handler=pages.policies),
-    Route(path="/events", method="GET", action="read_decisions", by="session", handler=live.events),
-    Route(path="/decisions/{id}", method="GET", action="read_decisions", by="session", handler=pages.decision),
-    Route(path="/decisions/{id}/content", method="GET", action="read_content", by="session", handler=pages.content),
-    Route(
-        path="/decisions/{id}/{entry}.tlog-proof",
-        method="GET",
-        action="read_decisions",
-        by="session",
-        handler=pages.proof,
-    ),
-    Route(path="/keys", method="GET", action="manage_keys", by="session", handler=keys.page),
-    Route(path="/keys", method="POST", action="manage_keys", by="session", handler=keys.create),
-    Route(path="/keys/{id}/revoke", method="POST", action="manage_keys", by="session", handler=keys.revoke),
-    Route(
-        path="/api/keys",
-        method="GET",
-        action="manage_keys",
-        by="key",
-        handler=api.list_keys,
-        summary="List every key, without secrets.",
-        gives=api.Keys,
-    ),
-    Route(
-        path="/api/keys",
-        method="POST",
-        action="manage_keys",
-        by="key",
-        handler=api.create_key,
-        summary="Issue a key. Its secret is in this answer and nowhere else.",
-        takes=api.NewKey,
-        gives=api.IssuedKey,
-    ),
-    Route(
-        path="/api/keys/{id}",
-        method="DELETE",
-        action="manage_keys",
-        by="key",
-        handler=api.revoke_key,
-        summary="Revoke a key, at once and for good.",
-        gives=api.RevokedKey,
-    ),
-    Route(
-        path="/api/decisions",
-        method="GET",
-        action="read_decisions",
-        by="key",
-        handler=api.latest,
-        summary="List decisions of every action, newest first.",
-        gives=api.Latest,
-    ),
-    Route(
-        path="/api/decisions/{id}",
-        method="GET",
-        action="read_content",
-        by="key",
-        handler=api.decision_with_content,
-        query="content=1",
-        gives=Story,
-    ),
-    Route(
-        path="/api/decisions/{id}",
-        method="GET",
-        action="read_decisions",
-        by="key",
-        handler=api.decision,
-        summary="Tell the whole story of one decision, with its proof.",
-        gives=Story,
-    ),
-    Route(
-        path="/api/models",
-        method="GET",
-        action="view_console",
-        by="key",
-        handler=api.models,
-        summary="List the models that you may view, with their routes' health.",
-        gives=api.Models,
-    ),
-    Route(
-        path="/api/reload",
-        method="POST",
-        action="reload",
-        by="key",
-        handler=api.reload,
-        summary="Read the declared files again, all or nothing.",
-        gives=api.Reloaded,
-    ),
-    Route(
-        path="/api/status",
-        method="GET",
-        action="view_console",
-        by="key",
-        handler=api.status,
-        summary="Say what is in force and how the door stands.",
-        gives=state.DoorState,
-    ),
-    Route(
-        path="/api/openapi.json",
-        method="GET",
-        action="view_console",
-        by="key",
-        handler=openapi.document,
-        summary="This description.",
-    ),
+    _page("GET", "/static/{name}", None, static.serve, by="nobody"),
+    _page("GET", "/sign-in", None, entrance.sign_in_page, by="nobody"),
+    _page("POST", "/sign-in", "view_console", entrance.sign_in, by="form"),
+    _page("POST", "/sign-out", "view_console", entrance.sign_out),
+    _page("GET", "/", "view_console", pages.home),
+    _page("GET", "/policies", "view_console", pages.policies),
+    _page("GET", "/events", "read_decisions", live.events),
+    _page("GET", "/decisions/{id}", "read_decisions", pages.decision),
+    _page("GET", "/decisions/{id}/content", "read_content", pages.content),
+    _page("GET", "/decisions/{id}/{entry}.tlog-proof", "read_decisions", pages.proof),
+    _page("GET", "/keys", "manage_keys", keys.page),
+    _page("POST", "/keys", "manage_keys", keys.create),
+    _page("POST", "/keys/{id}/revoke", "manage_keys", keys.revoke),
+    _api("GET", "/keys", "manage_keys", api.list_keys, api.Keys),
+    _api("POST", "/keys", "manage_keys", api.create_key, api.IssuedKey, takes=api.NewKey),
+    _api("DELETE", "/keys/{id}", "manage_keys", api.revoke_key, api.RevokedKey),
+    _api("GET", "/decisions", "read_decisions", api.latest, api.Latest),
+    _api("GET", "/decisions/{id}", "read_content", api.decision_with_content, Story, query="content=1"),
+    _api("GET", "/decisions/{id}", "read_decisions", api.decision, Story),
+    _api("GET", "/models", "view_console", api.models, api.Models),
+    _api("POST", "/reload", "reload", api.reload, api.Reloaded),
+    _api("GET", "/status", "view_console", api.status, state.DoorState),
+    _api("GET", "/openapi.json", "view_console", openapi.document, None),
 )
 """Everything that the pages and the admin API answer. What shares path and method stands together."""
 

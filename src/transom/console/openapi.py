@@ -40,7 +40,7 @@ _ERROR = {
 
 
 async def document(visit: Visit) -> Response:
-    """Return the description of the API that this door serves."""
+    """Describe this API."""
     body = msgspec.json.encode(describe(visit.site.routes, visit.site.build))
     return Response(body, media_type="application/json")
 

@@ -19,6 +19,7 @@ from transom.storage.objects import Objects
 from transom.values import DOOR, Caller, Context, Resource
 
 Handler: TypeAlias = Callable[["Visit"], Awaitable[Response]]
+Method: TypeAlias = Literal["GET", "POST", "DELETE"]
 By: TypeAlias = Literal["session", "key", "form", "nobody"]
 
 
@@ -31,19 +32,23 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     path: str
-    method: Literal["GET", "POST", "DELETE"]
+    method: Method
     action: str | None
     by: By
     handler: Handler
     query: str | None = None
-    summary: str = ""
     takes: type | None = None
     gives: type | None = None
 
     @property
     def api(self) -> bool:
         """Whether it belongs to the admin API: JSON in and out, a key in each request."""
-        return self.path.startswith("/api/")
+        return self.by == "key"
+
+    @property
+    def summary(self) -> str:
+        """What it does: the first line of its handler's docstring."""
+        return (self.handler.__doc__ or "").partition("\n")[0]
 
 
 class Site(msgspec.Struct, frozen=True, eq=False):
