@@ -31,9 +31,10 @@ _SALT_ONLY: Final = b"\x00"
 
 
 class RecordKey(NamedTuple):
-    """A decision's key: `raw` in memory only, `wrapped` for the database."""
+    """A decision's key: `raw` and `cipher`, which seals with it, in memory only, `wrapped` for the database."""
 
     raw: bytes
+    cipher: AESGCM
     wrapped: bytes
 
 
@@ -63,7 +64,7 @@ class Vault:
         """Make a decision's key, once for its prompt and its answer."""
         fresh = os.urandom(_KEY + _NONCE)
         raw, nonce = fresh[:_KEY], fresh[_KEY:]
-        return RecordKey(raw, nonce + self._wrapping(decision_id).encrypt(nonce, raw, None))
+        return RecordKey(raw, AESGCM(raw), nonce + self._wrapping(decision_id).encrypt(nonce, raw, None))
 
     def seal(
         self, record_key: RecordKey, decision_id: DecisionId, part: Part, content: bytes, *, keep: bool = True
@@ -72,8 +73,8 @@ class Vault:
         fresh = os.urandom(_SALT + _NONCE)
         salt, nonce = fresh[:_SALT], fresh[_SALT:]
         plain = _WITH_CONTENT + salt + content if keep else _SALT_ONLY + salt
-        box = AESGCM(record_key.raw)
-        return Sealed(commitment(salt, content), nonce + box.encrypt(nonce, plain, _bound(decision_id, part)))
+        sealed = nonce + record_key.cipher.encrypt(nonce, plain, _bound(decision_id, part))
+        return Sealed(commitment(salt, content), sealed)
 
     def open(self, wrapped: bytes, sealed: bytes, decision_id: DecisionId, part: Part) -> Opened:
         """Open a blob of the database. Raises `LedgerError` if key, blob, decision and part do not belong together."""

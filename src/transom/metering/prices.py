@@ -1,16 +1,18 @@
-"""What an answer cost: usage times price, in exact decimals, rounded once at the end."""
+"""What an answer cost: usage times price, in whole numbers of tiny parts, rounded once at the end."""
 
-from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation, localcontext
+from decimal import Context, Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Final
 
 from transom.values import Price, Usage
 
-_MILLION = Decimal(1_000_000)
-_STEP = Decimal("0.00000001")
+_COST_PLACES: Final = 8
 """Costs are kept to a hundred-millionth of the currency's unit: finer than any token's price today."""
 _HIGHEST = Decimal(10) ** 12
-_PLACES = 24
-_EXACT = Context(prec=80, rounding=ROUND_HALF_UP)
-"""Room for every digit of a sane count of tokens at a sane price, so that the only rounding is the last."""
+_PLACES: Final = 24
+_STEP: Final = 10 ** (_PLACES + 6 - _COST_PLACES)
+"""The last place of a cost, in parts: prices are for a million tokens."""
+_UNIT: Final = 10**_COST_PLACES
 
 
 def cost(usage: Usage | None, price: Price | None) -> str | None:
@@ -21,13 +23,19 @@ def cost(usage: Usage | None, price: Price | None) -> str | None:
     if usage is None or price is None or usage.input is None or usage.output is None:
         return None
     cached_price = price.input if price.cached_input is None else price.cached_input
-    with localcontext(_EXACT):
-        total = (
-            usage.input * Decimal(price.input)
-            + (usage.cached_input or 0) * Decimal(cached_price)
-            + (usage.output + (usage.reasoning or 0)) * Decimal(price.output)
-        ) / _MILLION
-        return format(total.quantize(_STEP).normalize(), "f")
+    total = (
+        usage.input * _parts(price.input)
+        + (usage.cached_input or 0) * _parts(cached_price)
+        + (usage.output + (usage.reasoning or 0)) * _parts(price.output)
+    )
+    units, places = divmod((total + _STEP // 2) // _STEP, _UNIT)  # a half goes up
+    return f"{units}.{places:0{_COST_PLACES}d}".rstrip("0").rstrip(".")
+
+
+@lru_cache(maxsize=1024)
+def _parts(price: str) -> int:
+    """Give a price as a whole number: every digit that `price_problem` lets it have counts."""
+    return int(Decimal(price).scaleb(_PLACES, Context(prec=80)))
 
 
 def price_problem(price: Price) -> str | None:

@@ -46,11 +46,11 @@ class Safeguards:
 
     def check_prompt(self, names: tuple[str, ...], call: Call) -> tuple[Verdict, ...]:
         """Run the safeguards that the ruling asked for. A verdict for each, `block` included: see `refuse`."""
-        return tuple(self._check(name, call) for name in names)
+        return tuple([self._check(name, call) for name in names])
 
     def skip_answer(self, names: tuple[str, ...]) -> tuple[Verdict, ...]:
         """Say for the record that answers are not checked."""
-        return tuple(Verdict(name, "answer", "not run", (), 0, "answers are not checked") for name in names)
+        return tuple([Verdict(name, "answer", "not run", (), 0, "answers are not checked") for name in names])
 
     def _check(self, name: str, call: Call) -> Verdict:
         safeguard = self._known.get(name)
