@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from transom.errors import ConfigError, StorageError
+from transom.storage.postgres import connect_arguments, give_up_silent_servers
 
 T = TypeVar("T")
 _BUSY_MS = 5_000
@@ -43,7 +44,8 @@ class Database:
         """Open a transaction, committed at the end of the block, rolled back if it raises.
 
         In SQLite a writing transaction takes the write lock at once, so that it never fails half-way for want of it.
-        Raises `StorageError` where the database cannot be reached, is locked for longer than five seconds, or refuses.
+        Raises `StorageError` where the database cannot be reached, falls silent, is locked for longer than five
+        seconds, or refuses.
         """
         try:
             with self.engine.connect() as connection:
@@ -95,11 +97,11 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
     if kind == "postgresql":
-        return sqlalchemy.create_engine(
-            url.set(drivername="postgresql+psycopg"),
-            pool_pre_ping=True,
-            connect_args={"connect_timeout": 5, "options": "-c synchronous_commit=on -c lock_timeout=5000"},
+        engine = sqlalchemy.create_engine(
+            url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=connect_arguments()
         )
+        give_up_silent_servers(engine)
+        return engine
     raise ConfigError(f"Transom cannot use a database of the kind {kind!r}. {_FORMS}", file=_SETTING)
 
 
