@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from transom.decisions.store import ContentRow, EntryRow
-from transom.decisions.writer import GroupCommit, Write
+from transom.decisions.writer import GroupCommit, LimitReachedError, Write
 from transom.ledger.entry import (
     AnswerPart,
     AttemptPart,
@@ -26,6 +26,8 @@ from transom.ledger.entry import (
     timestamp,
 )
 from transom.ledger.seal import Part, RecordKey, Vault
+from transom.metering.accounts import Charge, Hold
+from transom.metering.refusals import used_up
 from transom.values import (
     DOOR,
     Attempt,
@@ -56,6 +58,8 @@ class Record(msgspec.Struct, eq=False):
     stream: bool = False
     verdicts: tuple[Verdict, ...] = ()
     prompt: bytes | None = None
+    holds: tuple[Hold, ...] = ()
+    """What it may use up at most, of limits that must hold whatever happens."""
     opening: Write | None = None
     """The write that makes it durable, once it has begun."""
     key: RecordKey | None = None
@@ -79,6 +83,8 @@ class Outcome(msgspec.Struct, eq=False):
     cost: str | None = None
     currency: str | None = None
     prices: Digest | None = None
+    charges: tuple[Charge, ...] = ()
+    """What it used up of the holds. The whole of a hold that is not named here."""
     answer: bytes | None = None
     complete: bool = False
     verdicts: tuple[Verdict, ...] = ()
@@ -116,6 +122,7 @@ class Decisions:
         write = self._opening(record)
         write.opens = record.id
         write.caller = record.caller.id
+        write.holds = record.holds
         write.done = self._writer.future()
         self._writer.submit(write)
         record.opening = write
@@ -123,18 +130,20 @@ class Decisions:
     async def durable(self, record: Record) -> None:
         """Wait until an opened decision is durable.
 
-        Raises `NotDurable` where it is not in time, and `KeyNoLongerStandsError` where the caller's key was revoked
-        before it was: then nothing of it is written, and nothing may leave.
+        Raises `NotDurable` where it is not in time; and where nothing of it was written and nothing may leave,
+        `KeyNoLongerStandsError` (the caller's key was revoked before it was) or `TooMany` (a limit is used up).
         """
         assert record.opening is not None
-        assert record.opening.done is not None
-        if record.opening.done.done():
-            record.opening.done.result()
-            record.durable_wait = 0.0
-            return
-        began = time.perf_counter()
-        await record.opening.done
-        record.durable_wait = time.perf_counter() - began
+        done = record.opening.done
+        assert done is not None
+        began = None if done.done() else time.perf_counter()
+        try:
+            await done
+        except LimitReachedError as error:
+            record.opening = None  # so that its refusal is written in its place, under the same id
+            raise used_up(error.shortage, record.at_ms) from error
+        if record.durable_wait is None:
+            record.durable_wait = 0.0 if began is None else time.perf_counter() - began
 
     def close(self, record: Record, outcome: Outcome) -> None:
         """Record what came of a decision, and the decision itself where it was never opened. Does nothing twice.
@@ -179,6 +188,7 @@ class Decisions:
             write = self._opening(record)
         else:
             write = Write([], [], closes=record.id, after=record.opening)
+            write.charges = outcome.charges if record.holds else None
         self._add_outcome(write, record, outcome)
         return write
 

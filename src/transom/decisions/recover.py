@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from transom.decisions import store
 from transom.ledger.entry import OutcomeEntry, encode, new_id, timestamp
 from transom.ledger.store import release_lease
+from transom.metering.store import open_books, write_books
 from transom.storage.engine import Database
 
 _SILENCE_MS = 60_000
@@ -45,11 +46,15 @@ def recover(database: Database) -> int:
 
 
 def bury(connection: Connection, name: str, settled: int) -> int:
-    """Close an instance's open decisions and take it off the list, in one transaction. Idempotent."""
+    """Close an instance's open decisions, charge what they held, and take it off the list. Idempotent.
+
+    All in the transaction of `connection`: a crash leaves all of it to the next start, or nothing.
+    """
     if not store.bury(connection, name):
         return 0
     store.await_inserts(connection)
     now = time.time_ns() // 1_000_000
+    unclosed = store.unclosed(connection, name, settled)
     rows = [
         store.EntryRow(
             decision,
@@ -57,9 +62,14 @@ def bury(connection: Connection, name: str, settled: int) -> int:
             name,
             encode(OutcomeEntry(id=new_id(now), at=timestamp(now), decision=decision, status="interrupted")),
         )
-        for decision in store.unclosed(connection, name, settled)
+        for decision in unclosed
     ]
     store.insert_entries(connection, rows)
+    # Nobody knows any more what they used up: it is taken to be all that they held.
+    books = open_books(connection, (), unclosed)
+    for decision in unclosed:
+        books.settle(decision)
+    write_books(connection, books, now)
     return len(rows)
 
 

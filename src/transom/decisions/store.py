@@ -81,6 +81,15 @@ def await_inserts(connection: Connection) -> None:
         connection.exec_driver_sql("LOCK TABLE entry IN SHARE ROW EXCLUSIVE MODE")
 
 
+def announce_inserts(connection: Connection) -> None:
+    """Take now the lock on `entry` that inserting takes anyway, for whoever takes other locks before they insert.
+
+    `await_inserts` waits for it, and may be followed by the same other locks: without it each could wait for the other.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("LOCK TABLE entry IN ROW EXCLUSIVE MODE")
+
+
 def present(connection: Connection, bodies: Sequence[bytes], decisions: Sequence[DecisionId]) -> frozenset[bytes]:
     """Return those of `bodies` that are stored already. Asked only after a commit whose end is not known."""
     await_inserts(connection)

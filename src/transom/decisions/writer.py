@@ -21,6 +21,8 @@ from sqlalchemy import Connection
 
 from transom.decisions import store
 from transom.errors import NotDurable, StorageError
+from transom.metering.accounts import Books, Charge, Hold, Shortage
+from transom.metering.store import open_books, write_books
 from transom.storage.engine import Database
 from transom.values import CallerId, DecisionId
 
@@ -51,8 +53,10 @@ class Standing(Protocol):
 class Write(msgspec.Struct, eq=False):
     """Rows that become durable together.
 
-    `caller`, where given, must still stand at the commit. `done` is told on the event loop. `opens` and `closes` name
-    the decision that stays unclosed between two writes; `after` is the write that opened what this one closes.
+    At the commit `caller`, where given, must still stand, and `holds` must fit beside what is spent and held of their
+    counters. `done` is told on the event loop. `opens` and `closes` name the decision that stays unclosed between two
+    writes; `after` is the write that opened what this one closes, `charges` what that used up of its holds (`None`
+    where it had none).
     """
 
     entries: list[store.EntryRow]
@@ -62,15 +66,29 @@ class Write(msgspec.Struct, eq=False):
     opens: DecisionId | None = None
     closes: DecisionId | None = None
     after: "Write | None" = None
+    holds: tuple[Hold, ...] = ()
+    charges: tuple[Charge, ...] | None = None
     since: float = 0.0
     tried: bool = False
-    dropped: str | None = None
+    dropped: "DroppedError | None" = None
     size: int = 0
     """What it takes of the line, in bytes, as it was when it joined."""
 
 
-class KeyNoLongerStandsError(Exception):
+class DroppedError(Exception):
+    """A decision was not opened, for what the database said at the moment of the commit. Nothing of it is written."""
+
+
+class KeyNoLongerStandsError(DroppedError):
     """The caller's key was revoked, or expired, between its identification and the commit."""
+
+
+class LimitReachedError(DroppedError):
+    """What the call may use up does not fit into a limit."""
+
+    def __init__(self, shortage: Shortage) -> None:
+        self.shortage = shortage
+        super().__init__(shortage.hold.limit.name)
 
 
 class GroupCommit:
@@ -197,15 +215,18 @@ class GroupCommit:
             # Read in the same transaction as the rows: a revocation that was answered before this commit is seen by it,
             # in every process. A decision of a key that no longer stands is not written, and its answer never leaves.
             self._standing.refresh(connection)
+            books = _open_books(connection, batch)
             for write in batch:
-                write.dropped = self._drop(write)
+                write.dropped = self._drop(write, books)
             accepted = [write for write in batch if write.dropped is None]
             if any(write.tried for write in accepted):
                 accepted = _without_present(connection, accepted)
             store.insert_entries(connection, [row for write in accepted for row in write.entries])
             store.insert_contents(connection, [row for write in accepted for row in write.contents])
-        # A crash before the commit: nobody was answered. A crash after it: the decision stands without an outcome, and
-        # the next start closes it as interrupted.
+            if books is not None:
+                write_books(connection, books, time.time_ns() // 1_000_000)
+        # A crash before the commit: nobody was answered, and nothing is held. A crash after it: the decision stands
+        # without an outcome, with what it holds, and the next start closes it as interrupted and charges that.
 
     def _make_sure_we_live(self, connection: Connection) -> None:
         """End this process if it was silent for so long that others may have taken it for dead.
@@ -219,15 +240,26 @@ class GroupCommit:
             end_buried()
         self.beaten_at = now
 
-    def _drop(self, write: Write) -> str | None:
-        """Say why a write must not happen: its key no longer stands, or what it closes was itself dropped."""
+    def _drop(self, write: Write, books: Books | None) -> DroppedError | None:
+        """Say why a write must not happen: its key no longer stands, or what it would hold does not fit.
+
+        Reserves what does fit, and settles what ends, in the order of the writes.
+        """
         if write.after is not None:
             if write.after.dropped is not None:
                 # Nobody was answered and nobody will be, but somebody asked: that goes on record whole.
                 write.entries[:0], write.contents[:0] = write.after.entries, write.after.contents
                 write.after = None
+            elif write.charges is not None and write.closes is not None and books is not None:
+                books.settle(write.closes, write.charges)
             return None
-        return self._standing.refusal(write.caller) if write.caller is not None else None
+        refusal = self._standing.refusal(write.caller) if write.caller is not None else None
+        if refusal is not None:
+            return KeyNoLongerStandsError(refusal)
+        if write.holds and write.opens is not None and books is not None:
+            shortage = books.reserve(write.opens, write.holds)
+            return None if shortage is None else LimitReachedError(shortage)
+        return None
 
     def _told(self, batch: list[Write], error: StorageError | None, seconds: float) -> None:
         """Tell those who wait, on the event loop, and go on with whatever arrived meanwhile."""
@@ -243,7 +275,7 @@ class GroupCommit:
             self._bytes -= write.size
             if write.dropped is not None:
                 self._unclosed.pop(write.opens, None)
-                _tell(write, KeyNoLongerStandsError(write.dropped))
+                _tell(write, write.dropped)
                 continue
             if write.closes is not None:
                 self._unclosed.pop(write.closes, None)
@@ -263,7 +295,7 @@ class GroupCommit:
         self.last_error = str(error)
         for write in batch:
             write.tried = True
-            write.caller = None  # nothing was answered to it and nothing will be: that is recorded whoever asked
+            _let_go(write)
             _tell(write, _not_durable())
         self._waiting.extendleft(reversed(batch))
         self._loop.call_later(_RETRY_SECONDS, self._retry)
@@ -283,7 +315,7 @@ class GroupCommit:
             if self.last_error is None:
                 self.last_error = f"a write has waited for more than {self._patience:g} s"
                 _log.error("the record cannot be written in time: %s", self.last_error)
-            write.caller = None  # as for one that failed
+            _let_go(write)
             _tell(write, _not_durable())
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
@@ -301,6 +333,27 @@ def end_buried() -> NoReturn:
     """End this process, at once and without another word to the database."""
     _log.critical("this process was silent for too long and was taken for dead; it ends")
     os._exit(1)
+
+
+def _let_go(write: Write) -> None:
+    """Let a write happen whoever asked and whatever is spent: nothing was answered to it and nothing will be.
+
+    It may hold something all the same, where the commit is under way or its end is not known; its outcome settles that.
+    """
+    write.caller, write.holds = None, ()
+
+
+def _open_books(connection: Connection, batch: list[Write]) -> Books | None:
+    """Open the books of what a batch reserves and settles; `None`, at no cost, where that is nothing."""
+    holds = [hold for write in batch for hold in write.holds]
+    closing = [write.closes for write in batch if write.charges is not None and write.closes is not None]
+    if not holds and not closing:
+        return None
+    if any(write.tried for write in batch):
+        store.await_inserts(connection)  # needed below, and to be had before the counters' locks
+    else:
+        store.announce_inserts(connection)
+    return open_books(connection, holds, closing)
 
 
 def _without_present(connection: Connection, writes: list[Write]) -> list[Write]:

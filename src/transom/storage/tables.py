@@ -72,6 +72,43 @@ instance = Table(
 )
 """Processes that open decisions, so that those of a dead one can be closed by another."""
 
+counter = Table(
+    "counter",
+    metadata,
+    Column("id", Text, primary_key=True, comment="limit/kind/window/who, see metering.accounts"),
+    Column("spent", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False, comment="the sum of its holds"),
+    Column("told", BigInteger, nullable=False, comment="the highest threshold told of, in millionths of the limit"),
+    Column("ends", BigInteger, nullable=True, comment="when its window does, where it does"),
+    Index("counter_ends", "ends"),
+)
+"""What is spent and held against a limit, in 1e-8 of the currency, or in calls."""
+
+hold = Table(
+    "hold",
+    metadata,
+    Column("decision", Text, primary_key=True),
+    Column("counter", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+)
+"""What an open decision may still spend. Written with its decision, deleted with its outcome."""
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("counter", Text, nullable=False),
+    Column("threshold", BigInteger, nullable=False, comment="in millionths of the limit"),
+    Column("spent", BigInteger, nullable=False),
+    Column("ceiling", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("due", BigInteger, nullable=True, comment="when it is sent (again); nothing once it was, or was given up"),
+    Index("alert_due", "due"),
+    sqlite_autoincrement=True,
+)
+"""Thresholds that were passed, written with what passed them, and sent afterwards by whichever process comes first."""
+
 revision = Table(
     "revision",
     metadata,
