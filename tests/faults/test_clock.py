@@ -43,14 +43,14 @@ def test_the_log_goes_on_after_a_crash_and_a_step_back(database: Database, tmp_p
     objects = open_objects(tmp_path / "objects")
     keys = load_or_create(tmp_path / "keys", "ledger.example/clock")
     with database.begin() as connection:
-        store.be_born(connection, "before", 0)  # on another machine, and not seen for long
-    write(database, "before", NOW, closed=True)
-    write(database, "before", NOW + 1, closed=False)
-    assert Sequencer(database, objects, keys, instance="before", clock=lambda: NOW).run_once() == 3
+        store.be_born(connection, "before/1/1", 0)  # on another machine, and not seen for long
+    write(database, "before/1/1", NOW, closed=True)
+    write(database, "before/1/1", NOW + 1, closed=False)
+    assert Sequencer(database, objects, keys, instance="before/1/1", clock=lambda: NOW).run_once() == 3
     # It is killed, holding the lease; the next start's clock is an hour behind.
     assert recover(database) == 1
-    write(database, "after", NOW - HOUR, closed=True)
-    after = Sequencer(database, objects, keys, instance="after", clock=lambda: NOW - HOUR)
+    write(database, "after/1/1", NOW - HOUR, closed=True)
+    after = Sequencer(database, objects, keys, instance="after/1/1", clock=lambda: NOW - HOUR)
     assert after.run_once() == 3
     report = verify_all(database, objects, keys, now_ms=NOW - HOUR)
     assert report.ok, report.problems
