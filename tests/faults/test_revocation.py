@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.doors import MakeServer, models
-from tests.support.record import told, verify
+from tests.support.record import sound, told
 from tests.support.server import Server
 from tests.support.upstream import Upstream
 from tests.support.wire import Reply, ask, chat, connected, read, request, until
@@ -22,12 +22,9 @@ def door(
 ) -> Iterator[Server]:
     database = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
     settings = models(hostile, "held", "varied", timeouts="{ first_byte = 30 }")
-    running = make_door(settings, workers=2, database=database).start()
-    yield running
-    gate.set()
-    assert running.stop() == 0
-    verify(running)
-    told(running)
+    with sound(make_door(settings, workers=2, database=database)) as running:
+        yield running
+        gate.set()
 
 
 async def revoke(door: Server, key: str) -> float:

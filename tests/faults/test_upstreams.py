@@ -8,7 +8,7 @@ import pytest
 from tests.support import faulty
 from tests.support.doors import QUICK, models
 from tests.support.processes import descriptors
-from tests.support.record import told, verify
+from tests.support.record import sound, told
 from tests.support.server import NO_ENGINE, Server
 from tests.support.upstream import Upstream
 from tests.support.wire import Reply, ask, chat, connected, read, request, until
@@ -47,14 +47,8 @@ ROUTES = routes(
 def door(hostile: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One door for all tests of this file: no fault may trouble the next request."""
     settings = NO_ENGINE + SETTINGS + models(hostile, *faulty.SCRIPTS) + ROUTES
-    with Server(tmp_path_factory.mktemp("upstreams") / "home", settings) as running:
-        yield running.start()
-        assert running.stop() == 0
-    verify(running)
-    told(running)
-    assert "failed within" not in running.log
-    assert "Traceback" not in running.log
-    assert "never retrieved" not in running.log
+    with sound(Server(tmp_path_factory.mktemp("upstreams") / "home", settings)) as running:
+        yield running
 
 
 def say(door: Server, model: str, *, stream: bool = False, seconds: float = 10.0) -> tuple[Reply, float]:

@@ -4,6 +4,8 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from tests.ledger import outsider
@@ -11,6 +13,9 @@ from tests.support.server import Server
 
 from transom.ledger.entry import DecisionEntry, OutcomeEntry
 from transom.ledger.verify import Report, verify_all
+
+TROUBLE = ("failed within", "Traceback", "never retrieved")
+"""What a log never has in it, whatever a client or an upstream does."""
 
 
 class Told(NamedTuple):
@@ -33,6 +38,18 @@ def told(server: Server) -> dict[str, Told]:
             assert entry.decision not in outcomes, f"decision {entry.decision} has two outcomes"
             outcomes[entry.decision] = entry
     return {id_: Told(decision, outcomes.get(id_)) for id_, decision in decisions.items()}
+
+
+@contextmanager
+def sound(server: Server) -> Iterator[Server]:
+    """Serve; assert at the end that it stops as asked, without a wrong word in its log or a wrong row on record."""
+    with server:
+        yield server.start()
+        assert server.stop() == 0
+    verify(server)
+    told(server)
+    for words in TROUBLE:
+        assert words not in server.log
 
 
 def report(server: Server) -> Report:
