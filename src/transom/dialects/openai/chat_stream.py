@@ -255,25 +255,23 @@ class ChatWriter:
 
     def _think(self, said: ReasoningDelta, writing: _Writing) -> bytes:
         written = b""
-        if said.hidden is not None and not said.text:
-            written = self._end_thought(writing, said.choice)
+        if said.hidden is not None and said.signature is None and not said.text and writing.text:
+            written = self._close(writing, said.choice)  # what is hidden is a thought of its own
         writing.text += said.text
-        delta: dict[str, object] = {"reasoning_content": said.text} if said.text else {}
+        if said.text:
+            written += self._chunk({"reasoning_content": said.text}, said.choice)
         if said.signature is not None or said.hidden is not None:
-            delta["reasoning_details"] = [self._detail(writing, said.signature, said.hidden)]
-        return written + (self._chunk(delta, said.choice) if delta else b"")
+            written += self._close(writing, said.choice, said.signature, said.hidden)
+        return written
 
     def _end_thought(self, writing: _Writing, choice: int) -> bytes:
         """Close a thought that nothing proves. Only where others stand beside it must it be told from them."""
-        if not writing.text or not writing.thoughts:
-            return b""
-        return self._chunk({"reasoning_details": [self._detail(writing, None, None)]}, choice)
+        return self._close(writing, choice) if writing.text and writing.thoughts else b""
 
-    def _detail(self, writing: _Writing, signature: str | None, hidden: str | None) -> dict[str, object]:
-        thought = Reasoning(writing.text, signature, hidden)
-        written = detail(writing.thoughts, thought)
+    def _close(self, writing: _Writing, choice: int, signature: str | None = None, hidden: str | None = None) -> bytes:
+        written = detail(writing.thoughts, Reasoning(writing.text, signature, hidden))
         writing.thoughts, writing.text = writing.thoughts + 1, ""
-        return written
+        return self._chunk({"reasoning_details": [written]}, choice)
 
     def _chunk(self, delta: dict[str, object], choice: int, **fields: object) -> bytes:
         told = {"index": choice, "delta": delta, "finish_reason": None} | fields

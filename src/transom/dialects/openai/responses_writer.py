@@ -158,21 +158,32 @@ class ResponsesWriter:
 
     def _think(self, said: ReasoningDelta) -> bytes:
         written = b""
-        if self._thought is None or (said.hidden is not None and self._thought.words):
-            written = self._close("completed")
-            index = self._next()
-            self._thought = _Thought(index, items.thought_id(self._started.id, index))
-            written += self._added(index, items.reasoning_item(self._thought.id, "", None))
-        thought = self._thought
-        if said.text:
-            place = {"item_id": thought.id, "output_index": thought.index, "summary_index": 0}
-            if not thought.words:
-                written += self._event("response.reasoning_summary_part.added", **place, part=items.summary(""))
-            thought.words.append(said.text)
-            written += self._event("response.reasoning_summary_text.delta", **place, delta=said.text)
-        if said.signature is not None or said.hidden is not None:
-            written += self._close_thought(thought, said.signature, said.hidden)
+        if said.text or said.signature is not None:
+            thought = self._thought
+            if thought is None:
+                written, thought = self._open_thought()
+            if said.text:
+                written += self._say_thought(thought, said.text)
+            if said.signature is not None:
+                written += self._close_thought(thought, said.signature, None)
+        if said.hidden is not None:
+            opened, thought = self._open_thought()
+            written += opened + self._close_thought(thought, None, said.hidden)
         return written
+
+    def _open_thought(self) -> tuple[bytes, _Thought]:
+        written = self._close("completed")
+        index = self._next()
+        self._thought = thought = _Thought(index, items.thought_id(self._started.id, index))
+        return written + self._added(index, items.reasoning_item(thought.id, "", None)), thought
+
+    def _say_thought(self, thought: _Thought, text: str) -> bytes:
+        place = {"item_id": thought.id, "output_index": thought.index, "summary_index": 0}
+        written = b""
+        if not thought.words:
+            written = self._event("response.reasoning_summary_part.added", **place, part=items.summary(""))
+        thought.words.append(text)
+        return written + self._event("response.reasoning_summary_text.delta", **place, delta=text)
 
     def _close_thought(self, thought: _Thought, signature: str | None, hidden: str | None) -> bytes:
         self._thought = None
