@@ -82,7 +82,7 @@ def talks() -> st.SearchStrategy[Request]:
 
 
 @st.composite
-def settings(draw: st.DrawFn) -> Request:
+def options(draw: st.DrawFn) -> Request:
     """Whatever can be asked of an answer."""
     made, choice = draw(_tools())
     logprobs = draw(st.sampled_from([None, True]))

@@ -3,9 +3,9 @@
 import json
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.dialects.gemini.sayable import answers, settings, streamed, talks
+from tests.dialects.gemini.sayable import answers, options, streamed, talks
 from tests.dialects.making import assembled, cut, streams
 
 from transom.dialects.gemini.generate import GENERATE, Generate
@@ -15,17 +15,20 @@ from transom.values import Call, RequestedModel, UpstreamModel
 LATEST = UpstreamModel("gemini-3-pro")
 
 
-@given(talks() | settings())
+@settings(deadline=None)
+@given(talks() | options())
 def test_a_request_that_is_said_is_read_again(request: Request) -> None:
     body = GENERATE.build(request, LATEST)
     assert GENERATE.parse(Call("infer", RequestedModel("m"), request.stream, body, ())) == request
 
 
+@settings(deadline=None)
 @given(answers())
 def test_an_answer_that_is_said_is_read_again(answer: Answer) -> None:
     assert GENERATE.parse_answer(GENERATE.build_answer(answer)) == answer
 
 
+@settings(deadline=None)
 @given(st.data(), streamed())
 def test_a_stream_that_is_said_is_read_again_however_it_is_cut(data: st.DataObject, answer: Answer) -> None:
     events = data.draw(streams(answer))
@@ -41,6 +44,7 @@ def test_a_stream_that_is_said_is_read_again_however_it_is_cut(data: st.DataObje
     assert _compact(assembled(read)) == _compact(assembled(events))
 
 
+@settings(deadline=None)
 @given(streamed(), st.data())
 def test_an_array_holds_the_pieces_that_events_hold(answer: Answer, data: st.DataObject) -> None:
     events = data.draw(streams(answer))

@@ -58,11 +58,11 @@ def _messages(content: Object, calls: Calls) -> Iterator[Message]:
 
 def _part(part: Object, role: Role, calls: Calls) -> list[Part]:
     """Read one part; its signature, where it proves no thought of its own and no use of a tool, follows it."""
+    part.drop_if("thought", False)
     _check_role(part, role)
     proof = unwrap(part.text("thoughtSignature"))
     signed = [Reasoning(signature=proof.signature, hidden=proof.hidden)] if proof != Proof() else []
     part.hint("partMetadata")
-    part.drop_if("thought", False)
     if (call := part.object("functionCall")) is not None:
         read: Part = _call(call, part.path, calls, proof.signature)
         signed = []

@@ -34,7 +34,7 @@ def wrap(proof: Proof) -> str | None:
 
 def unwrap(signature: str | None) -> Proof:
     """Return what a `thoughtSignature` says, wrapped or Google's own."""
-    if signature is None or signature == UNSIGNED:
+    if not signature or signature == UNSIGNED:
         return Proof()
     try:
         held = base64.b64decode(signature.translate(_STANDARD) + "=" * (-len(signature) % 4))

@@ -12,6 +12,7 @@ from typing_extensions import override
 from transom.dialects import objects
 from transom.errors import InvalidRequest
 
+_NULL = msgspec.Raw(b"null")
 _SNAKE = re.compile(r"(?<=[A-Za-z0-9])_([a-z0-9])")
 
 
@@ -42,7 +43,7 @@ class Object(objects.Object):
         return super().at(self._spellings.get(name, name))
 
     def __contains__(self, name: str) -> bool:
-        return name in self._fields
+        return bytes(self._fields.get(name, _NULL)) != b"null"
 
     @override
     def integer(self, name: str) -> int | None:
