@@ -1,6 +1,7 @@
 """Values of the middle form for tests: what all dialects can say. What one alone can say is made beside its tests."""
 
 import json
+import string
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -29,20 +30,17 @@ from transom.dialects.middle import (
 from transom.values import Usage
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=24)
-NAMES = st.from_regex(r"[a-zA-Z0-9_-]{1,16}", fullmatch=True)
+NAMES = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=12)
 COUNTS = st.integers(0, 10**9)
 TEXTS = st.builds(Text, WORDS)
-_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
-    max_leaves=6,
-)
+_PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS
+_VALUES = _PLAIN | st.lists(_PLAIN, max_size=2) | st.dictionaries(WORDS, _PLAIN, max_size=2)
 
 
 @st.composite
 def objects(draw: st.DrawFn) -> str:
     """The JSON text of an object, as somebody may have written it."""
-    value = draw(st.dictionaries(WORDS, _VALUES, max_size=3))
+    value = draw(st.dictionaries(WORDS, _VALUES, max_size=2))
     separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", " :\t")]))
     return json.dumps(value, ensure_ascii=draw(st.booleans()), separators=separators)
 
@@ -58,7 +56,7 @@ def usages(**fields: st.SearchStrategy[int | None]) -> st.SearchStrategy[Usage]:
 def tools(strict: st.SearchStrategy[bool | None]) -> st.SearchStrategy[tuple[Tool, ...]]:
     """Tools with names of their own."""
     tool = st.builds(Tool, NAMES, st.none() | WORDS, objects(), strict)
-    return st.lists(tool, max_size=3, unique_by=lambda each: each.name).map(tuple)
+    return st.lists(tool, max_size=2, unique_by=lambda each: each.name).map(tuple)
 
 
 @st.composite
@@ -68,13 +66,13 @@ def conversations(
     answered: st.SearchStrategy[Part],
     given: st.SearchStrategy[Text] = TEXTS,
 ) -> tuple[Message, ...]:
-    """Turns of a user (parts `said`) and a model (`answered`), with tools used in parallel and what they gave (`given`)."""
+    """Turns of a user (`said`) and a model (`answered`), with tools used in parallel and what they gave (`given`)."""
     messages: list[Message] = []
     if draw(st.booleans()):
         messages.append(Message("system", tuple(draw(st.lists(TEXTS, min_size=1, max_size=2)))))
-    for _ in range(draw(st.integers(1, 3))):
+    for _ in range(draw(st.integers(1, 2))):
         messages.append(Message("user", tuple(draw(st.lists(said, min_size=1, max_size=3)))))
-        names = draw(st.lists(NAMES, max_size=3))
+        names = draw(st.lists(NAMES, max_size=2))
         uses = [ToolUse(f"call_{len(messages)}_{place}", name, draw(objects())) for place, name in enumerate(names)]
         messages.append(Message("assistant", (*draw(st.lists(answered, min_size=1, max_size=3)), *uses)))
         if uses:

@@ -1,0 +1,171 @@
+"""Saying streamed answers for Anthropic's clients."""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from transom.dialects.anthropic.answer import head, thinking_block, write_stop
+from transom.dialects.anthropic.content import json_object
+from transom.dialects.anthropic.signature import Proof, wrap
+from transom.dialects.anthropic.usage import write_usage
+from transom.dialects.middle import (
+    Counted,
+    DeclinedDelta,
+    Ended,
+    Event,
+    Failed,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolDelta,
+    ToolStarted,
+)
+from transom.values import Usage
+
+_Kind: TypeAlias = Literal["text", "thinking", "tool_use"]
+
+
+class Writer:
+    """Says events in Anthropic's stream, one block after the other. Satisfies `translate.Writer`.
+
+    Other dialects may say the arguments of several tools by turns. Anthropic's clients follow one block at a time, so a
+    tool waits until the arguments of the one before it are whole.
+    """
+
+    def __init__(self) -> None:
+        self._blocks = 0
+        self._open: _Kind | None = None
+        self._tool = -1
+        self._arguments = ""
+        self._waiting: dict[int, tuple[ToolStarted, list[ToolDelta]]] = {}
+        self._ended: Ended | None = None
+        self._usage: Usage | None = None
+
+    def write(self, event: Event) -> bytes:
+        """Return what says `event`; b"" where there is nothing to say yet."""
+        match event:
+            case Started():
+                return self._start(event)
+            case Ended():
+                self._ended = event
+                return self._close_all()
+            case Counted(usage=usage):
+                self._usage = usage
+                return b""
+            case Failed(message=message):
+                return _sse("error", error={"type": "api_error", "message": message})
+            case _:
+                return self._content(event)
+
+    def _content(self, event: TextDelta | DeclinedDelta | ReasoningDelta | ToolStarted | ToolDelta) -> bytes:
+        match event:
+            case TextDelta(text=text) | DeclinedDelta(text=text):
+                return self._say("text", {"type": "text_delta", "text": text}) if text else b""
+            case ReasoningDelta():
+                return self._reason(event)
+            case ToolStarted():
+                return self._start_tool(event)
+            case ToolDelta():
+                return self._argue(event)
+
+    def end(self) -> bytes:
+        """Return what ends a complete stream: why it ended, what was counted, and that this is all."""
+        ended = self._ended
+        delta = {
+            "stop_reason": None if ended is None else write_stop(ended.stop, tools=self._tool >= 0),
+            "stop_sequence": None if ended is None else ended.stop_sequence,
+        }
+        return (
+            self._close_all()
+            + _sse("message_delta", delta=delta, usage=write_usage(self._usage))
+            + _sse("message_stop")
+        )
+
+    def _start(self, event: Started) -> bytes:
+        message = {
+            **head(event.id, event.model),
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": write_usage(event.usage),
+        }
+        return _sse("message_start", message=message)
+
+    def _reason(self, event: ReasoningDelta) -> bytes:
+        if event.hidden is not None and not event.text and event.signature is None:
+            return self._close_all() + self._whole({"type": "redacted_thinking", "data": event.hidden})
+        said = self._say("thinking", {"type": "thinking_delta", "thinking": event.text}) if event.text else b""
+        proof = Proof(event.signature, event.hidden)
+        if proof != Proof():
+            said += self._say("thinking", {"type": "signature_delta", "signature": wrap(proof)}) + self._close()
+        return said
+
+    def _start_tool(self, event: ToolStarted) -> bytes:
+        if self._open == "tool_use" and (self._waiting or json_object(self._arguments or "-") is None):
+            self._waiting[event.tool] = (event, [])
+            return b""
+        return self._close() + self._begin_tool(event)
+
+    def _argue(self, event: ToolDelta) -> bytes:
+        if event.tool in self._waiting:
+            self._waiting[event.tool][1].append(event)
+            return b""
+        if event.tool != self._tool or not event.arguments:
+            return b""  # the arguments were whole already: nothing but white space can follow
+        self._arguments += event.arguments
+        said = self._say("tool_use", {"type": "input_json_delta", "partial_json": event.arguments})
+        while self._waiting and json_object(self._arguments or "-") is not None:
+            said += self._next_tool()
+        return said
+
+    def _begin_tool(self, event: ToolStarted) -> bytes:
+        self._tool, self._arguments = event.tool, ""
+        signature = b""
+        if event.signature is not None:
+            signature = self._whole(thinking_block("", Proof(tool=event.signature)))
+        return signature + self._begin(
+            "tool_use", {"type": "tool_use", "id": event.id, "name": event.name, "input": {}}
+        )
+
+    def _next_tool(self) -> bytes:
+        started, deltas = self._waiting.pop(next(iter(self._waiting)))
+        said = self._close() + self._begin_tool(started)
+        self._arguments = "".join(delta.arguments for delta in deltas)
+        if self._arguments:
+            said += self._say("tool_use", {"type": "input_json_delta", "partial_json": self._arguments})
+        return said
+
+    def _say(self, kind: _Kind, delta: dict[str, object]) -> bytes:
+        begun = b""
+        if self._open != kind:
+            block: dict[str, object] = {"type": "text", "text": ""}
+            if kind == "thinking":
+                block = thinking_block("", Proof())
+            begun = self._close_all() + self._begin(kind, block)
+        return begun + _sse("content_block_delta", index=self._blocks - 1, delta=delta)
+
+    def _begin(self, kind: _Kind, block: dict[str, object]) -> bytes:
+        self._open = kind
+        self._blocks += 1
+        return _sse("content_block_start", index=self._blocks - 1, content_block=block)
+
+    def _whole(self, block: dict[str, object]) -> bytes:
+        self._blocks += 1
+        index = self._blocks - 1
+        return _sse("content_block_start", index=index, content_block=block) + _sse("content_block_stop", index=index)
+
+    def _close(self) -> bytes:
+        if self._open is None:
+            return b""
+        self._open = None
+        return _sse("content_block_stop", index=self._blocks - 1)
+
+    def _close_all(self) -> bytes:
+        said = b""
+        while self._waiting:
+            said += self._next_tool()
+        return said + self._close()
+
+
+def _sse(kind: str, **fields: object) -> bytes:
+    return b"event: " + kind.encode() + b"\ndata: " + msgspec.json.encode({"type": kind, **fields}) + b"\n\n"
