@@ -71,8 +71,8 @@ def _tools(draw: st.DrawFn) -> tuple[tuple[Tool, ...], ToolChoice | None]:
         return tuple(msgspec.structs.replace(tool, strict=True) for tool in made), ToolChoice("auto")
     if how == "one":
         return made, ToolChoice("named", draw(st.sampled_from(made)).name)
-    kinds = st.sampled_from([None, ToolChoice("auto"), ToolChoice("none"), ToolChoice("required")])
-    return made, draw(kinds)
+    kinds = [None, ToolChoice("required"), *([ToolChoice("auto"), ToolChoice("none")] if made else [])]
+    return made, draw(st.sampled_from(kinds))
 
 
 def talks() -> st.SearchStrategy[Request]:

@@ -19,7 +19,9 @@ from transom.dialects.middle import (
     Reasoning,
     Stop,
     Text,
+    ToolResult,
     ToolUse,
+    Unsayable,
 )
 from transom.dialects.translate import InvalidAnswer
 from transom.values import Usage
@@ -147,6 +149,8 @@ def test_what_gemini_has_no_word_for_is_said_in_words() -> None:
     assert said(Declined("I cannot."), stop="refusal")["content"]["parts"] == [{"text": "I cannot."}]
     assert "paused" in said(Text("Hm."), stop="pause")["finishMessage"]
     assert "finishReason" not in said(Text("Hm."), stop=None)
+    with pytest.raises(Unsayable):
+        said(ToolResult("a", "f", ()))
 
 
 @pytest.mark.parametrize("arguments", ["{", "[]", "oops"])
@@ -173,7 +177,8 @@ def test_candidates_are_in_their_own_order() -> None:
 
 
 def test_what_is_not_said_is_made_up_alike() -> None:
-    body = json.dumps({"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}}]}}]}).encode()
+    call = {"functionCall": {"name": "f", "args": None}}
+    body = json.dumps({"candidates": [{"content": {"parts": [call]}}], "createTime": "today"}).encode()
     before = int(time.time())
     first, second = GENERATE.parse_answer(body), GENERATE.parse_answer(body)
     assert (first.id, first.choices) == (second.id, second.choices)
@@ -194,6 +199,9 @@ def test_what_is_not_said_is_made_up_alike() -> None:
         b'{"candidates": [{"content": {"parts": [{"functionCall": {"args": {}}}]}}]}',
         b'{"candidates": [{"content": {"parts": [{"executableCode": {"code": "1"}}]}}]}',
         b'{"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "partialArgs": []}}]}}]}',
+        b'{"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {"a": "\xff"}}}]}}]}',
+        b'{"candidates": [{"content": {"parts": [{"inlineData": {"mimeType": "text/plain", "data": "_w"}}]}}]}',
+        b'{"candidates": [{"content": {"parts": [{"inlineData": {"mimeType": "text/plain", "data": "A"}}]}}]}',
         b'{"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL"}]}',
         b'{"error": {"code": 500, "message": "no"}}',
     ],

@@ -186,7 +186,13 @@ def test_words_of_not_answering_are_the_models_words() -> None:
 
 def test_what_says_nothing_is_not_said() -> None:
     assert build(
-        HELLO, Message("assistant", ()), parallel_tools=True, logprobs=False, top_logprobs=0, hints=("store",)
+        HELLO,
+        Message("assistant", ()),
+        parallel_tools=False,
+        tool_choice=ToolChoice("auto"),
+        logprobs=False,
+        top_logprobs=0,
+        hints=("store",),
     ) == {"contents": [{"role": "user", "parts": [{"text": "Hello."}]}]}
 
 

@@ -22,7 +22,7 @@ from transom.dialects.middle import (
     ToolUse,
 )
 from transom.errors import InvalidRequest
-from transom.values import Call, RequestedModel
+from transom.values import Call, RequestedModel, UpstreamModel
 
 HELLO = [{"role": "user", "parts": [{"text": "Hello."}]}]
 WEATHER = {"name": "weather"}
@@ -243,7 +243,7 @@ def test_what_only_says_how_is_told_to_the_caller() -> None:
             {
                 "parts": [
                     {
-                        "fileData": {"fileUri": "gs://a", "mimeType": "image/png"},
+                        "fileData": {"fileUri": "gs://a", "mimeType": "image/png", "displayName": "a"},
                         "partMetadata": {"a": 1},
                         "media_resolution": {"level": "MEDIA_RESOLUTION_MEDIUM"},
                     }
@@ -259,8 +259,27 @@ def test_what_only_says_how_is_told_to_the_caller() -> None:
         "generationConfig.mediaResolution",
         "toolConfig.functionCallingConfig.streamFunctionCallArguments",
         "contents.0.parts.0.partMetadata",
+        "contents.0.parts.0.fileData.displayName",
         "contents.0.parts.0.media_resolution.level",
     }
+
+
+def _result(**response: object) -> dict[str, Any]:
+    call = {"functionCall": {"id": "a", "name": "f"}}
+    result = {"functionResponse": {"id": "a", "name": "f"} | response}
+    return {"contents": [{"role": "model", "parts": [call]}, {"role": "user", "parts": [result]}]}
+
+
+def test_a_result_may_hold_files_and_say_when_it_wants_to_be_heard() -> None:
+    file = {"fileData": {"mimeType": "application/pdf", "fileUri": "gs://a"}}
+    request = parse(**_result(parts=[file], scheduling="SILENT", willContinue=False))
+    assert request.messages[1].parts == (ToolResult("a", "f", (Document("application/pdf", url="gs://a"),)),)
+    assert request.hints == ("contents.1.parts.0.functionResponse.scheduling",)
+
+
+def test_a_result_may_answer_what_is_no_longer_shown() -> None:
+    result = {"functionResponse": {"id": "gone", "name": "f", "response": {"output": "a"}}}
+    assert said(result) == (Message("tool", (ToolResult("gone", "f", (Text("a"),)),)),)
 
 
 def _part(part: dict[str, Any], role: str = "user") -> dict[str, Any]:
@@ -311,6 +330,12 @@ def _part(part: dict[str, Any], role: str = "user") -> dict[str, Any]:
         (_part({"functionResponse": {"name": "a", "response": {}}}), "contents.1.parts.0.functionResponse"),
         (_part({"functionCall": {"args": {}}}, "model"), "contents.1.parts.0.functionCall.name"),
         (_part({"functionCall": {"name": "a", "args": [1]}}, "model"), "contents.1.parts.0.functionCall.args"),
+        (_result(parts=[{}]), "contents.1.parts.0.functionResponse.parts.0"),
+        (
+            _result(parts=[{"inlineData": {"mimeType": "audio/wav", "data": "AAEC"}}]),
+            "contents.1.parts.0.functionResponse.parts.0",
+        ),
+        (_result(willContinue=True), "contents.1.parts.0.functionResponse.willContinue"),
         ({"systemInstruction": {"parts": [{"inlineData": {}}]}}, "systemInstruction.parts.0.inlineData"),
         ({"systemInstruction": "Be brief."}, "systemInstruction"),
         ({"generationConfig": {"temperature": "hot"}}, "generationConfig.temperature"),
@@ -372,9 +397,14 @@ def test_the_path_says_which_model_and_whether_it_streams(stream: bool) -> None:
 def test_a_body_may_name_the_paths_model_and_travels_with_the_upstreams(name: str) -> None:
     body = json.dumps({"contents": HELLO, "model": name}).encode()
     call = Generate("chat@1", False).read(body)
-    assert GENERATE.write(call, "gemini-3-pro") == body.replace(  # type: ignore[arg-type]
+    assert GENERATE.write(call, UpstreamModel("gemini-3-pro")) == body.replace(
         f'"{name}"'.encode(), b'"models/gemini-3-pro"'
     )
+
+
+def test_a_body_without_a_model_travels_as_it_was_written() -> None:
+    body = b'{ "contents": [{"role": "model"}], "unknown": 1 }'
+    assert GENERATE.write(Generate("chat@1", False).read(body), UpstreamModel("gemini-3-pro")) is body
 
 
 @pytest.mark.parametrize(
@@ -394,5 +424,5 @@ def test_the_door_reads_one_model_and_a_conversation(body: bytes, param: str) ->
 
 def test_every_field_that_a_caller_can_set_has_a_name() -> None:
     request = configured(temperature=1)
-    named = {*Generate.FIELDS, "parallel_tools", "user", "stream_usage", "hints"}
+    named = {*Generate.FIELDS, "parallel_tools", "user", "stream", "stream_usage", "hints"}
     assert named >= set(request.__struct_fields__)

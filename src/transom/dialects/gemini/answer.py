@@ -234,8 +234,13 @@ def _use(call: _Call, proof: Proof, place: tuple[object, ...], numbers: Iterator
     if call.partial_args is not None:
         raise InvalidAnswer("it holds arguments in pieces, which nobody asked for")
     number = next(numbers)
-    arguments = bytes(call.args) or b"{}"
-    return ToolUse(call.id or made_id(*place, number), call.name, arguments.decode(), proof.signature)
+    try:
+        arguments = bytes(call.args).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidAnswer("its arguments are not text in UTF-8") from error
+    if arguments in {"", "null"}:
+        arguments = "{}"
+    return ToolUse(call.id or made_id(*place, number), call.name, arguments, proof.signature)
 
 
 def _seconds(time_: str | None) -> int:

@@ -186,7 +186,12 @@ def _declaration(tool: Tool) -> Json:
 
 
 def _calling(choice: ToolChoice | None, tools: tuple[Tool, ...]) -> Json | None:
-    """Say whether tools are used. Where one is strict and none must be used, all are held to their schemas."""
+    """Say whether tools are used: of none there is nothing to choose.
+
+    Where one is strict and none must be used, all are held to their schemas.
+    """
+    if not tools and (choice is None or choice.kind in {"auto", "none"}):
+        return None
     if (choice is None or choice.kind == "auto") and any(tool.strict for tool in tools):
         return {"mode": "VALIDATED"}
     if choice is None:

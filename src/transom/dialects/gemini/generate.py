@@ -59,7 +59,6 @@ class Generate:
         "top_logprobs": "generationConfig.logprobs",
         "format": "generationConfig.responseJsonSchema",
         "thinking": "generationConfig.thinkingConfig",
-        "stream": "alt",
     }
 
     def __init__(self, model: str = "", stream: bool = False, *, sse: bool = True) -> None:  # noqa: FBT001, FBT002

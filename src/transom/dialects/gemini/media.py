@@ -21,7 +21,7 @@ _DETAILS = {level: detail for detail, level in _LEVELS.items()}
 def read_inline(blob: Object) -> Medium:
     """Read `inlineData`. Raises `InvalidRequest`."""
     media_type = blob.need("mimeType", blob.text("mimeType"))
-    name, data = blob.text("displayName"), standard(blob.text("data") or "")
+    name, data = _display_name(blob, media_type), standard(blob.text("data") or "")
     blob.done()
     if not _BASE64.fullmatch(data) or len(data) % 4:
         raise InvalidRequest(f"`{blob.at('data')}` is not base64.", param=blob.at("data"))
@@ -47,12 +47,19 @@ def medium(media_type: str, data: str, name: str | None = None) -> Medium:
 
 def read_file(file: Object) -> Image | Document:
     """Read `fileData`. Raises `InvalidRequest`."""
-    media_type, name = file.text("mimeType"), file.text("displayName")
-    url = file.need("fileUri", file.text("fileUri"))
+    media_type, url = file.text("mimeType"), file.need("fileUri", file.text("fileUri"))
+    name = _display_name(file, media_type or "")
     file.done()
     if media_type is not None and media_type.startswith("image/"):
         return Image(media_type=media_type, url=url)
     return Document(media_type=media_type, url=url, name=name)
+
+
+def _display_name(said: Object, media_type: str) -> str | None:
+    """Take the name, which to others only files have."""
+    if media_type.startswith(("image/", "audio/")):
+        said.hint("displayName")
+    return said.text("displayName")
 
 
 def read_detail(part: Object, medium: Medium) -> Medium:

@@ -18,6 +18,7 @@ from transom.errors import InvalidRequest
 
 _USERS = (None, "user", "function")
 """`function` is what results of tools stood under in older clients."""
+_OWN = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -63,6 +64,8 @@ def _part(part: Object, role: Role, calls: Calls) -> list[Part]:
     proof = unwrap(part.text("thoughtSignature"))
     signed = [Reasoning(signature=proof.signature, hidden=proof.hidden)] if proof != Proof() else []
     part.hint("partMetadata")
+    for name in _OWN:
+        part.refuse(name, "it belongs to a tool that Google runs itself")
     if (call := part.object("functionCall")) is not None:
         read: Part = _call(call, part.path, calls, proof.signature)
         signed = []
@@ -74,6 +77,7 @@ def _part(part: Object, role: Role, calls: Calls) -> list[Part]:
         read = read_detail(part, read_file(file))
     else:
         return _words(part, proof)
+    part.refuse("text", "a part says one thing, and this one says another already")
     part.done()
     return [read, *signed]
 
