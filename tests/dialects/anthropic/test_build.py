@@ -105,9 +105,17 @@ def test_what_only_repeats_a_default_says_nothing() -> None:
         "stream_usage": True,
         "hints": ("store",),
     }
-    assert built(**defaults) == built()
-    assert "stream" not in built()
-    assert built(stream=True)["stream"] is True
+    assert (
+        built(**defaults)
+        == built()
+        == {
+            "model": "m",
+            "max_tokens": 4096,
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        }
+    )
+    assert built(stream=True) == built() | {"stream": True}
+    assert built(messages=())["messages"] == []
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def said(*blocks: Any, role: str = "user") -> Request:
     return parsed(messages=[{"role": role, "content": list(blocks)}])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(requests())
 def test_what_can_be_said_comes_back(request: Request) -> None:
     assert MESSAGES.parse(called(MESSAGES.build(request, MODEL))) == request
@@ -428,6 +428,25 @@ def test_defaults_of_blocks_say_nothing() -> None:
     assert plain.messages[0].parts == (Document("text/plain", "x"), Image(url="u"))
 
 
+@pytest.mark.parametrize("content", ["", [], [{"type": "text", "text": ""}]])
+def test_a_turn_without_words_is_still_a_turn(content: object) -> None:
+    request = parsed(messages=[{"role": "user", "content": content}, {"role": "assistant", "content": "x"}])
+    assert request.messages == (Message("user", ()), Message("assistant", (Text("x"),)))
+
+
+def test_a_signature_is_whatever_the_vendor_says() -> None:
+    for signature in ("transom:", "transom:{", "transom:[]", "c2ln"):
+        block = {"type": "thinking", "thinking": "t", "signature": signature}
+        assert said(block, role="assistant").messages[0].parts == (Reasoning("t", signature),)
+
+
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}])
+def test_a_thread_is_refused_in_the_words_on_which_clients_go_on_without(thread: object) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        parsed(thread=thread)
+    assert (raised.value.param, raised.value.code) == ("thread", "thread_unsupported_request")
+
+
 def test_results_of_tools_have_messages_of_their_own() -> None:
     result = {"type": "tool_result", "tool_use_id": "t", "content": "r"}
     text = {"type": "text", "text": "x"}
@@ -486,7 +505,17 @@ def test_thinking(thinking: Any, config: Any, read: Thinking | None, hints: tupl
     assert (request.thinking, request.hints) == (read, hints)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"model":"m",}', b'{"messages":[{"role":"user","content":"\xff"}]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"model":"m",}',
+        b'{"max_tokens":1,"messages":[{"role":"user","content":"\xff"}]}',
+        b'{"max_tokens":1,"messages":[],"tools":[{"name":"w","input_schema":{"a":"\xff"}}]}',
+        b'{"max_tokens":1,"messages":[{"role":"user","content":"\\ud800"}]}',
+    ],
+)
 def test_what_is_no_request_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequest):
         MESSAGES.parse(called(body))

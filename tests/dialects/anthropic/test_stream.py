@@ -195,6 +195,12 @@ def test_tools_that_speak_by_turns_are_told_one_after_the_other(data: st.DataObj
     ]
 
 
+def test_white_space_after_arguments_is_no_matter() -> None:
+    tools: list[Event] = [ToolStarted(0, "a", "w"), ToolDelta(0, "{}"), ToolStarted(1, "b", "w"), ToolDelta(0, "\n")]
+    message = heard(written([STARTED, *tools, ToolDelta(1, '{"x": 1}'), Ended("tool_use")]))
+    assert [block.model_dump()["input"] for block in message.content] == [{}, {"x": 1}]
+
+
 def test_what_follows_tools_waits_for_them() -> None:
     tools: list[Event] = [ToolStarted(0, "a", "w"), ToolStarted(1, "b", "w"), ToolDelta(1, "{}")]
     assert [
@@ -280,6 +286,13 @@ def test_what_the_dialect_does_not_say_is_refused(data: str) -> None:
     reader = MESSAGES.reader()
     with pytest.raises(InvalidAnswer):
         reader.feed(f"data: {data}\n\n".encode())
+
+
+def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transom.dialects.anthropic.reader._LONGEST", 1000)
+    reader = MESSAGES.reader()
+    with pytest.raises(InvalidAnswer):
+        reader.feed(b"data: " + b"x" * 1000)
 
 
 @settings(deadline=None)

@@ -33,7 +33,7 @@ def build_request(request: Request, model: UpstreamModel) -> bytes:
         "tools": [_tool(tool) for tool in request.tools],
         "tool_choice": _tool_choice(request),
         **_sampling(request, able),
-        "stop_sequences": request.stop,
+        "stop_sequences": list(request.stop),
         "thinking": limit.thinking,
         "output_config": _output_config(request.format, limit.effort),
         "metadata": None if request.user is None else {"user_id": request.user},
