@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transom.dialects import openai_chat, openai_embeddings
-from transom.dialects.interface import Dialect
+from transom.dialects.openai.chat import CHAT
+from transom.dialects.openai.embeddings import EMBEDDINGS
+from transom.dialects.translate import Dialect
 from transom.errors import InvalidRequest
 
-MEMBERS = {
-    openai_chat: {"model": '"m"', "messages": "[]", "stream": "true"},
-    openai_embeddings: {"model": '"v"', "input": '"x"'},
+MEMBERS: dict[Dialect, dict[str, str]] = {
+    CHAT: {"model": '"m"', "messages": "[]", "stream": "true"},
+    EMBEDDINGS: {"model": '"v"', "input": '"x"'},
 }
 EACH = [(dialect, field) for dialect, members in MEMBERS.items() for field in members]
 each_field = pytest.mark.parametrize(("dialect", "field"), EACH, ids=[f"{d.KIND}-{f}" for d, f in EACH])
@@ -25,8 +26,8 @@ BETWEEN = [
 
 def written(dialect: Dialect, field: str, keys: list[str], between: str) -> bytes:
     """Write a request with `field` under these keys, quoted as they are."""
-    members = [f'"{name}": {value}' for name, value in MEMBERS[dialect].items() if name != field]  # type: ignore[index] # modules are dialects
-    members += [f'"{key}": {MEMBERS[dialect][field]}, {between}' for key in keys]  # type: ignore[index] # as above
+    members = [f'"{name}": {value}' for name, value in MEMBERS[dialect].items() if name != field]
+    members += [f'"{key}": {MEMBERS[dialect][field]}, {between}' for key in keys]
     return ("{" + ", ".join(members) + "}").encode()
 
 
@@ -51,7 +52,7 @@ def test_a_field_in_other_letters_alone_is_refused() -> None:
     """Transom would take the answer for a plain one, where the upstream streams."""
     for spelled in spellings("stream"):
         with pytest.raises(InvalidRequest) as raised:
-            openai_chat.read(written(openai_chat, "stream", [spelled], BETWEEN[0]))
+            CHAT.read(written(CHAT, "stream", [spelled], BETWEEN[0]))
         assert raised.value.param == "stream"
 
 
@@ -62,18 +63,18 @@ def test_once_is_read_however_it_is_escaped(dialect: Dialect, field: str, betwee
         body = written(dialect, field, [key], between)
         call = dialect.read(body)
         assert call.body == body
-        assert call.stream is (dialect is openai_chat)
+        assert call.stream is (dialect is CHAT)
 
 
 @given(st.dictionaries(st.text(max_size=8), st.none() | st.text(max_size=8), max_size=6))
 def test_other_fields_may_be_anything(others: dict[str, str | None]) -> None:
-    kept = {name: value for name, value in others.items() if name.casefold() not in MEMBERS[openai_chat]}
+    kept = {name: value for name, value in others.items() if name.casefold() not in MEMBERS[CHAT]}
     twice = json.dumps(kept)[1:-1]
     body = '{"model": "m", "messages": []' + "".join(f", {part}" for part in (twice, twice) if part) + "}"
-    assert openai_chat.read(body.encode()).model == "m"
+    assert CHAT.read(body.encode()).model == "m"
 
 
 def test_a_key_that_is_no_text_is_no_json() -> None:
     with pytest.raises(InvalidRequest) as raised:
-        openai_chat.read(b'{"model": "m", "messages": [], "\\ud800": 1}')
+        CHAT.read(b'{"model": "m", "messages": [], "\\ud800": 1}')
     assert raised.value.code == "invalid_json"

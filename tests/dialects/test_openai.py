@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transom.dialects import openai_chat, openai_embeddings
+from transom.dialects import openai_chat
 from transom.dialects.errors import openai_error, openai_stream_error
+from transom.dialects.openai.embeddings import EMBEDDINGS
 from transom.errors import Forbidden, InvalidRequest, TooMany, UpstreamFailed
 from transom.values import Usage
 
@@ -81,7 +82,7 @@ def test_what_is_no_json_is_said_to_be_none(body: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
-    for dialect in (openai_chat, openai_embeddings):
+    for dialect in (openai_chat, EMBEDDINGS):
         with pytest.raises(InvalidRequest):
             dialect.read(b"\x00" + body)
         dialect.read_answer(body)
@@ -113,17 +114,17 @@ def test_usage_that_was_not_said_is_missing(said: dict[str, Any]) -> None:
 
 
 def test_an_embedding_has_no_output_but_may_have_no_count() -> None:
-    counted = openai_embeddings.read_answer(b'{"data": [], "model": "v", "usage": {"prompt_tokens": 4}}')
+    counted = EMBEDDINGS.read_answer(b'{"data": [], "model": "v", "usage": {"prompt_tokens": 4}}')
     assert counted.usage == Usage(4, None, 0, None, "upstream")
-    assert openai_embeddings.read_answer(b'{"data": []}').usage is None
-    assert not openai_embeddings.read_answer(b'{"object": "list"}').complete
+    assert EMBEDDINGS.read_answer(b'{"data": []}').usage is None
+    assert not EMBEDDINGS.read_answer(b'{"object": "list"}').complete
 
 
 @pytest.mark.parametrize(
     ("input_", "texts"), [("a", ("a",)), (["a", "b"], ("a", "b")), ([1, 2], ()), ([[1, 2], [3]], ()), ([], ())]
 )
 def test_the_texts_of_an_embedding(input_: object, texts: tuple[str, ...]) -> None:
-    call = openai_embeddings.read(json.dumps({"model": "v", "input": input_}).encode())
+    call = EMBEDDINGS.read(json.dumps({"model": "v", "input": input_}).encode())
     assert (call.stream, call.action) == (False, "embed")
     assert all(text in call.texts[0] for text in texts)
     assert call.opaque == (isinstance(input_, list) and any(not isinstance(each, str) for each in input_))

@@ -123,7 +123,8 @@ def test_a_stream_leaves_as_it_came(sqlite_door: Door) -> None:
 
 
 def test_the_first_event_leaves_before_the_second_is_there(sqlite_door: Door) -> None:
-    script = Script(events=[event({"choices": [{"delta": {"content": "first"}}]}), b"data: [DONE]\n\n"], gap=0.2)
+    events = [event({"choices": [{"delta": {"content": "first"}}]}), b"data: [DONE]\n\n"]
+    script = Script(events=events, gap=0.2)
     sqlite_door.upstream.scripts["paced"] = script
     with (
         sqlite_door.client() as client,
@@ -132,7 +133,7 @@ def test_the_first_event_leaves_before_the_second_is_there(sqlite_door: Door) ->
         ) as response,
     ):
         first = next(response.iter_bytes())
-    assert first == script.events[0] if script.events else False
+    assert first == events[0]
 
 
 def test_errors_are_in_openais_shape(sqlite_door: Door) -> None:

@@ -22,10 +22,21 @@ STRICT = '@id("operators-everything") permit (principal in Group::"operators", a
 STRANGER = Issued(CallerId("key_0000000000000000"), "tr_" + "S" * 43, NOTHING)
 BODIES = {
     "/v1/chat/completions": b'{"model":"open","messages":[{"role":"user","content":"route"}]}',
+    "/v1/responses": b'{"model":"open","input":"route"}',
+    "/v1/messages": b'{"model":"open","max_tokens":9,"messages":[{"role":"user","content":"route"}]}',
+    "/v1/messages/count_tokens": b'{"model":"open","messages":[{"role":"user","content":"route"}]}',
+    "/v1/models/": b'{"contents":[{"role":"user","parts":[{"text":"route"}]}]}',
+    "/v1beta/models/": b'{"contents":[{"role":"user","parts":[{"text":"route"}]}]}',
     "/v1/embeddings": b'{"model":"vectors","input":"route"}',
     "/api/keys": b'{"name":"made by a route","groups":["students"]}',
 }
-PATHS = {"/v1/models/": "/v1/models/open", "/ledger/": "/ledger/checkpoint"}
+PATHS = {
+    ("GET", "/v1/models/"): "/v1/models/open",
+    ("POST", "/v1/models/"): "/v1/models/open:generateContent",
+    ("GET", "/v1beta/models/"): "/v1beta/models/open",
+    ("POST", "/v1beta/models/"): "/v1beta/models/open:generateContent",
+    ("GET", "/ledger/"): "/ledger/checkpoint",
+}
 
 
 class Case(NamedTuple):
@@ -53,7 +64,7 @@ def strict_door(tmp_path_factory: pytest.TempPathFactory, vendor: Upstream) -> I
 
 def ask(door: Door, case: Case, key: Issued | None) -> Answer:
     """Ask a route as the caller whose key it is, in the way that the route identifies callers; `None`: without any."""
-    path = PATHS.get(case.path, case.path)
+    path = PATHS.get((case.method, case.path), case.path)
     if "{id}" in path:
         path = path.replace("{id}", an_id(door, path)).replace("{entry}", "decision")
     if case.query is not None:

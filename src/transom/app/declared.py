@@ -165,7 +165,7 @@ def _secrets_in_the_clear(settings: Settings) -> list[ConfigError]:
             )
         )
     for name, upstream in settings.upstreams.items():
-        secret = _SECRET_HEADERS | {upstream.key_header.lower()}
+        secret = _SECRET_HEADERS | {upstream.key_in.lower()}
         problems += [
             ConfigError(
                 f"The header {header} carries a secret, which must not stand here. Use `key`, or a reference: "

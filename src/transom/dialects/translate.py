@@ -31,12 +31,17 @@ class Facts(msgspec.Struct):
     failed: bool = False
 
 
+EVENT_STREAM = b"text/event-stream"
+
+
 class Dialect(Protocol):
     """A wire format, inwards and outwards. Without state: made once."""
 
     NAME: DialectName
     ACTION: Literal["infer", "embed"]
     KIND: Literal["chat", "embedding"]
+    STREAM_TYPE: bytes
+    """The media type of a streamed answer."""
 
     def read(self, body: bytes) -> Call:
         """Read of a request what the door itself must know. Cheap. Raises `InvalidRequest`."""

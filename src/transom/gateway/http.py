@@ -5,22 +5,30 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from transom.dialects import openai_chat, openai_embeddings
+from transom.dialects.anthropic.messages import MESSAGES
+from transom.dialects.counting import ANTHROPIC_COUNT, gemini_count
+from transom.dialects.gemini.generate import GENERATE, Generate
+from transom.dialects.gemini.path import read_path
+from transom.dialects.openai.chat import CHAT
+from transom.dialects.openai.embeddings import EMBEDDINGS
+from transom.dialects.openai.responses import RESPONSES
+from transom.dialects.translate import Dialect
 from transom.errors import MethodNotAllowed, NotFound
+from transom.gateway.models import list_models, view_model
 from transom.gateway.path import answer
 from transom.gateway.patience import Patience
-from transom.gateway.reads import open_read, ruled
+from transom.gateway.reads import open_read
 from transom.gateway.refuse import send_refusal, to_refusal
 from transom.gateway.request import Receive, Request, Scope, Send
 from transom.gateway.running import Door
 from transom.gateway.telemetry import CONTENT_TYPE
 from transom.ledger.tiles import served_path
-from transom.registry.versions import Registry
 from transom.storage.objects import Objects
-from transom.values import Caller, Context, RequestedModel, Version
 
 _JSON = [(b"content-type", b"application/json")]
 _TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
+_OURS = ("/v1/", "/v1beta/")
+"""Below these, what has no route is refused here, in the shape that clients of models read."""
 
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Handler = Callable[[Request], Awaitable[None]]
@@ -29,13 +37,15 @@ Handler = Callable[[Request], Awaitable[None]]
 class Route(msgspec.Struct, frozen=True):
     """A path (or, ending with a slash, everything below it), its method, and the action that policy rules on.
 
-    `action` is `None` for the two probes, which reveal nothing but whether this process is well.
+    `action` is `None` for the two probes, which reveal nothing but whether this process is well. `dialect` is the one
+    whose clients ask here, for the shape of errors.
     """
 
     path: str
     method: str
     action: str | None
     handler: Handler
+    dialect: Dialect = CHAT
 
 
 class Gateway:
@@ -47,79 +57,85 @@ class Gateway:
         self._elsewhere = elsewhere
         self._patience = Patience()
         self.routes = (
-            Route("/v1/chat/completions", "POST", "infer", self._chat),
-            Route("/v1/embeddings", "POST", "embed", self._embeddings),
+            Route("/v1/chat/completions", "POST", "infer", self._answer),
+            Route("/v1/responses", "POST", "infer", self._answer, RESPONSES),
+            Route("/v1/messages", "POST", "infer", self._answer, MESSAGES),
+            Route("/v1/messages/count_tokens", "POST", "infer", self._answer, ANTHROPIC_COUNT),
+            Route("/v1/embeddings", "POST", "embed", self._answer, EMBEDDINGS),
             Route("/v1/models", "GET", "list_models", self._models),
             Route("/v1/models/", "GET", "view_model", self._model),
+            Route("/v1/models/", "POST", "infer", self._gemini, GENERATE),
+            Route("/v1beta/models", "GET", "list_models", self._models, GENERATE),
+            Route("/v1beta/models/", "GET", "view_model", self._model, GENERATE),
+            Route("/v1beta/models/", "POST", "infer", self._gemini, GENERATE),
             Route("/ledger/", "GET", "read_ledger", self._ledger),
             Route("/metrics", "GET", "read_metrics", self._metrics),
             Route("/healthz", "GET", None, self._healthz),
             Route("/readyz", "GET", None, self._readyz),
         )
-        self._exact = {route.path: route for route in self.routes if not route.path.endswith("/")}
-        self._below = tuple(route for route in self.routes if route.path.endswith("/"))
+        self._exact: dict[str, tuple[Route, ...]] = {}
+        for route in self.routes:
+            self._exact[route.path] = (*self._exact.get(route.path, ()), route)
+        self._below = tuple(path for path in self._exact if path.endswith("/"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Lifespan is the server's own business (`app.serve`)."""
         if scope["type"] != "http":
             return
         path = scope["path"]
-        route = self._exact.get(path) or next((r for r in self._below if path.startswith(r.path)), None)
-        if route is None and not path.startswith("/v1/"):
+        routes = self._exact.get(path) or self._exact.get(next((p for p in self._below if path.startswith(p)), ""), ())
+        if not routes and not path.startswith(_OURS):
             await self._elsewhere(scope, receive, send)
             return
-        request = Request(scope, receive, send, self._patience)
+        request = Request(scope, receive, send, self._patience, routes[0].dialect if routes else CHAT)
         try:
-            await self._serve(route, request)
+            await self._serve(routes, request)
         except asyncio.CancelledError:
             if not request.gone:
                 raise
         except Exception as error:  # noqa: BLE001 - the last door: nothing unexpected may show its text to a client
-            refusal = to_refusal(error, f"{request.method} {route.path if route else '?'}")
+            refusal = to_refusal(error, f"{request.method} {routes[0].path if routes else '?'}")
             if not request.started:
                 await send_refusal(request, refusal, refusal.decision)
 
-    async def _serve(self, route: Route | None, request: Request) -> None:
-        if route is None:
+    async def _serve(self, routes: tuple[Route, ...], request: Request) -> None:
+        if not routes:
             raise NotFound(
-                f"There is no {request.path[:100]} here. Transom answers /v1/chat/completions, /v1/embeddings and "
-                "/v1/models."
+                f"There is no {request.path[:100]} here. Transom answers /v1/chat/completions, /v1/responses, "
+                "/v1/messages, /v1/embeddings, /v1beta/models/MODEL:generateContent and /v1/models."
             )
-        if request.method != route.method and not (request.method == "HEAD" and route.method == "GET"):
-            raise MethodNotAllowed(f"{route.path} takes {route.method}.", allow=route.method)
-        await route.handler(request)
+        method = "GET" if request.method == "HEAD" else request.method
+        for route in routes:
+            if route.method == method:
+                request.dialect = route.dialect
+                await route.handler(request)
+                return
+        allowed = ", ".join(route.method for route in routes)
+        raise MethodNotAllowed(f"{routes[0].path} takes {allowed}.", allow=allowed)
 
-    async def _chat(self, request: Request) -> None:
-        await answer(self._door, request, openai_chat)
+    async def _answer(self, request: Request) -> None:
+        await answer(self._door, request, request.dialect)
 
-    async def _embeddings(self, request: Request) -> None:
-        await answer(self._door, request, openai_embeddings)
+    async def _gemini(self, request: Request) -> None:
+        called = read_path(request.path, request.query)
+        if called is None:
+            raise NotFound(
+                "After a model's name comes :generateContent, :streamGenerateContent or :countTokens. "
+                "GET /v1beta/models lists the models."
+            )
+        if called.method == "countTokens":
+            request.dialect = gemini_count(called.model)
+        else:
+            request.dialect = Generate(called.model, called.method == "streamGenerateContent", sse=called.sse)
+        await self._answer(request)
 
     async def _models(self, request: Request) -> None:
-        caller = await self._door.identify(request.secret)
-        async with ruled(self._door, caller, "list_models", loopback=request.loopback) as record:
-            registry = self._door.running.registry
-            shown = [_shown(registry, version) for version in registry.versions if self._visible(caller, version)]
-            body = msgspec.json.encode({"object": "list", "data": shown})
-        await request.respond(200, [*_JSON, (b"transom-decision", record.id.encode())], body)
+        request.dialect = MESSAGES if request.speaks_anthropic else request.dialect
+        await list_models(self._door, request)
 
     async def _model(self, request: Request) -> None:
-        caller = await self._door.identify(request.secret)
-        name = RequestedModel(request.path.removeprefix("/v1/models/"))
-        version = self._door.running.registry.find(name)
-        if version is None:
-            async with ruled(self._door, caller, "list_models", loopback=request.loopback):
-                self._door.running.registry.resolve(name)
-            return
-        async with ruled(
-            self._door, caller, "view_model", loopback=request.loopback, resource=version.resource
-        ) as record:
-            body = msgspec.json.encode(_shown(self._door.running.registry, version))
-        await request.respond(200, [*_JSON, (b"transom-decision", record.id.encode())], body)
-
-    def _visible(self, caller: Caller, version: Version) -> bool:
-        ruling = self._door.running.policies.rule(caller, "view_model", version.resource, Context())
-        return ruling.effect == "permit"
+        request.dialect = MESSAGES if request.speaks_anthropic else request.dialect
+        await view_model(self._door, request, request.path.partition("/models/")[2])
 
     async def _ledger(self, request: Request) -> None:
         async with open_read(self._door, request, "read_ledger") as headers:
@@ -149,19 +165,3 @@ class Gateway:
         problems = {name: problem for name, probe in self._door.probes.items() if (problem := probe()) is not None}
         body = msgspec.json.encode({"ready": not problems, "problems": problems})
         await request.respond(503 if problems else 200, _JSON, body)
-
-
-def _shown(registry: Registry, version: Version) -> dict[str, object]:
-    """Return a model in OpenAI's shape, with what Transom knows of it beside. Its id is a name that leads to it."""
-    in_service = registry.find(RequestedModel(version.model))
-    return {
-        "id": version.model if in_service is version else version.name,
-        "object": "model",
-        "created": 0,
-        "owned_by": version.producer or "unknown",
-        "version": version.name,
-        "kind": version.kind,
-        "rung": version.rung,
-        "openness": version.openness,
-        "licence": version.licence,
-    }

@@ -4,13 +4,13 @@ import asyncio
 import time
 
 from transom.decisions.record import Outcome, Record
-from transom.dialects.interface import Dialect
-from transom.errors import UpstreamFailed
+from transom.dialects.translate import Dialect
+from transom.gateway.exchange import Exchange
 from transom.gateway.refuse import end, permit, stands, still_stands
 from transom.gateway.request import Request
-from transom.gateway.routing import send_along
+from transom.gateway.routing import refused_by_upstream, send_along
 from transom.gateway.running import Door
-from transom.gateway.stream import relay_stream
+from transom.gateway.stream import about, relay_stream
 from transom.metering.prices import cost
 from transom.safeguards.interface import refuse_blocked
 from transom.upstreams.response import Response
@@ -54,15 +54,15 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         request.watch()
         # 8. routing: along the route, until one answers.
         began = time.perf_counter()
-        upstream, response = await send_along(running, version, call, dialect, outcome.attempts)
-        outcome.upstream = upstream.name
+        exchange = Exchange(dialect, call, request.passed_on)
+        outcome.upstream, spoken, response = await send_along(running, version, exchange, outcome.attempts)
         # 9. safeguards: answers are not checked, and the record says so.
         outcome.verdicts = running.safeguards.skip_answer(safeguards)
         # 10. durable: then, and only then, the first byte may leave.
         if call.stream and response.status == 200 and _content_type(response).startswith(b"text/event-stream"):
-            await relay_stream(door, request, record, outcome, dialect, response)
+            await relay_stream(door, request, record, outcome, exchange, spoken, response)
         else:
-            await _relay_whole(door, request, record, outcome, dialect, response)
+            await _relay_whole(door, request, record, outcome, exchange, spoken, response)
         outcome.upstream_seconds = time.perf_counter() - began
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - `end` sorts every end there is
         await end(door, request, record, outcome, error)
@@ -76,23 +76,28 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
 
 
 async def _relay_whole(
-    door: Door, request: Request, record: Record, outcome: Outcome, dialect: Dialect, response: Response
+    door: Door,
+    request: Request,
+    record: Record,
+    outcome: Outcome,
+    exchange: Exchange,
+    spoken: Dialect,
+    response: Response,
 ) -> None:
-    """Hand over a plain answer: an upstream's own refusal of the request goes through as it is."""
+    """Hand over a plain answer: an upstream's own refusal of the request goes through as it is, if it can be read."""
     body = await response.read(door.server.max_answer_bytes)
+    headers = [header for header in response.headers if header[0] in _PASSED_ON]
     if response.status == 200:
-        facts = dialect.read_answer(body)
-        if not facts.complete:
-            raise UpstreamFailed("The upstream's answer is not what it was asked for. Try again, or ask another model.")
+        body, facts = exchange.answer(spoken, body)
         outcome.status, outcome.model, outcome.usage = "answered", facts.model, facts.usage
-    else:
+    elif spoken.NAME == exchange.dialect.NAME:
         outcome.reason = f"upstream_{response.status}"
+    else:
+        raise refused_by_upstream(response.status, spoken.read_error(body))
     outcome.answer, outcome.complete, outcome.http_status = body, True, response.status
     await door.decisions.durable(record)
     await still_stands(door, record.caller)
-    headers = [header for header in response.headers if header[0] in _PASSED_ON]
-    headers.append((b"transom-decision", record.id.encode()))
-    await request.respond(response.status, headers, body)
+    await request.respond(response.status, [*headers, *about(record, exchange)], body)
 
 
 def _content_type(response: Response) -> bytes:

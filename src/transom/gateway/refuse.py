@@ -6,7 +6,6 @@ import logging
 from transom.decisions.life import status_of
 from transom.decisions.record import Outcome, Record
 from transom.decisions.writer import KeyNoLongerStandsError
-from transom.dialects.errors import openai_error, openai_stream_error
 from transom.errors import Forbidden, Internal, LedgerError, NotDurable, Refusal, StorageError, Unidentified
 from transom.gateway.request import ClientGoneError, Request
 from transom.gateway.routing import refusal_of
@@ -110,7 +109,7 @@ async def _refuse(door: Door, request: Request, record: Record, outcome: Outcome
         outcome.answer, outcome.complete = None, False
     refusal = await recorded_refusal(door, record, outcome, error)
     if request.started:
-        await request.write(openai_stream_error(refusal, record.id), more=True)
+        await request.write(request.dialect.stream_error(refusal, record.id), more=True)
         await request.write(b"", more=False)
     else:
         await send_refusal(request, refusal, record.id)
@@ -144,7 +143,7 @@ def _describe(outcome: Outcome, refusal: Refusal) -> None:
 
 
 async def send_refusal(request: Request, refusal: Refusal, decision: str | None) -> None:
-    """Send a refusal in OpenAI's error shape."""
+    """Send a refusal in the client's own error shape."""
     headers = [(b"content-type", b"application/json")]
     if decision is not None:
         headers.append((b"transom-decision", decision.encode()))
@@ -156,4 +155,4 @@ async def send_refusal(request: Request, refusal: Refusal, decision: str | None)
         headers.append((b"www-authenticate", b"Bearer"))
     if refusal.status == 408:
         headers.append((b"connection", b"close"))
-    await request.respond(refusal.status, headers, openai_error(refusal, decision))
+    await request.respond(refusal.status, headers, request.dialect.error(refusal, decision))

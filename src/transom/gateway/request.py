@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
 
+from transom.dialects.translate import Dialect
 from transom.errors import BodyTimeout, BodyTooLarge, InvalidRequest
 from transom.gateway.patience import Patience
 
@@ -15,6 +17,7 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 CLIENT = "transom.client"
 """The ASGI extension by which the server hands over the connection's `Client`."""
+_PASSED_ON = (b"anthropic-version", b"anthropic-beta")
 _LOOPBACK = ("127.", "::1")
 
 
@@ -63,6 +66,7 @@ class Request:
         "_receive",
         "_send",
         "_task",
+        "dialect",
         "gone",
         "method",
         "path",
@@ -70,8 +74,10 @@ class Request:
         "started",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, patience: Patience) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, patience: Patience, dialect: Dialect) -> None:
         self.scope = scope
+        self.dialect = dialect
+        """What the client speaks: refusals are said in it."""
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.started = False
@@ -88,11 +94,37 @@ class Request:
 
     @property
     def secret(self) -> bytes | None:
-        """The bearer token (RFC 6750 section 2.1), if there is one."""
-        value = self._headers.get(b"authorization")
-        if value is None or value[:7].lower() != b"bearer ":
-            return None
-        return value[7:].strip()
+        """The key that was sent, where each dialect's clients put theirs; `None` where there is none.
+
+        A bearer token (RFC 6750 section 2.1), Anthropic's `x-api-key`, Gemini's `x-goog-api-key` or `?key=`.
+        """
+        headers = self._headers
+        value = headers.get(b"authorization")
+        if value is not None and value[:7].lower() == b"bearer ":
+            return value[7:].strip()
+        other = headers.get(b"x-api-key") or headers.get(b"x-goog-api-key")
+        if other is not None:
+            return other.strip()
+        return next((value.encode() for name, value in parse_qsl(self.query) if name == "key"), None)
+
+    @property
+    def query(self) -> str:
+        """What follows the path's `?`, as it was sent. It may hold a key: it is never logged."""
+        query: bytes = self.scope["query_string"]
+        return query.decode("ascii", "replace")
+
+    @property
+    def speaks_anthropic(self) -> bool:
+        """Whether the client is one of Anthropic's, where the path alone does not say so."""
+        return b"anthropic-version" in self._headers
+
+    @property
+    def passed_on(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The client's headers that mean something to an upstream of the same dialect."""
+        headers = self._headers
+        if b"anthropic-version" not in headers:
+            return ()
+        return tuple((name, headers[name]) for name in _PASSED_ON if name in headers)
 
     @property
     def loopback(self) -> bool:
@@ -155,8 +187,10 @@ class Request:
 
     async def respond(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Send a whole answer."""
-        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self.write(body, more=False)
+        self.started = True
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
 
     def watch(self) -> None:
         """Cancel the current task when the client goes away."""

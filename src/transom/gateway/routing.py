@@ -2,26 +2,29 @@
 
 import time
 
-from transom.dialects.interface import Dialect
-from transom.errors import Refusal, TooMany, UpstreamFailed, UpstreamTimeout
+from transom.dialects.translate import Dialect
+from transom.errors import BodyTooLarge, InvalidRequest, Refusal, TooMany, UpstreamFailed, UpstreamTimeout
+from transom.gateway.exchange import Exchange, Here
 from transom.gateway.running import Running
-from transom.upstreams.client import Upstream
 from transom.upstreams.errors import UpstreamError, UpstreamTimedOut
-from transom.upstreams.response import Response
-from transom.values import Attempt, Call, Version
+from transom.upstreams.response import Response, answered
+from transom.values import Attempt, Version
 
 _NEXT = frozenset((401, 403, 404, 408, 429))
 """Besides 5xx, answers that say nothing of the request itself: another upstream may do better."""
+HERE = "transom"
+"""In the place of an upstream's name: Transom itself answered."""
 _OWN = frozenset((401, 403, 404))
 """Of these, what concerns Transom's own key or settings there: never shown to the caller as if it were theirs."""
 
 
 async def send_along(
-    running: Running, version: Version, call: Call, dialect: Dialect, attempts: list[Attempt]
-) -> tuple[Upstream, Response]:
-    """Return the first usable answer's head along the version's route, and who gave it.
+    running: Running, version: Version, exchange: Exchange, attempts: list[Attempt]
+) -> tuple[str, Dialect, Response]:
+    """Return the first usable answer's head along the version's route, who gave it, and in which dialect.
 
-    Every try is added to `attempts`. Raises `UpstreamFailed`, `UpstreamTimeout` or `TooMany` where none answers.
+    Every try is added to `attempts`. Raises `UpstreamFailed`, `UpstreamTimeout` or `TooMany` where none answers, and
+    `InvalidRequest` where none can be told what is asked.
     """
     last: Refusal | None = None
     for target in version.route:
@@ -37,14 +40,23 @@ async def send_along(
             )
             continue
         try:
-            response = await upstream.send(b"POST", dialect.PATH, dialect.write(call, target.model))
+            asked = exchange.ask(upstream, target.model)
+        except InvalidRequest as error:
+            attempts.append(_attempt(target.upstream, "cannot be told", began))
+            last = last or error
+            continue
+        if isinstance(asked, Here):
+            attempts.append(_attempt(HERE, "estimated", began))
+            return HERE, exchange.dialect, answered(asked.body)
+        try:
+            response = await upstream.send(b"POST", asked.path, asked.body, asked.headers)
         except UpstreamError as error:
             attempts.append(_attempt(target.upstream, type(error).__name__, began))
             last = refusal_of(error, version)
             continue
         attempts.append(_attempt(target.upstream, str(response.status), began))
         if response.status < 500 and response.status not in _NEXT:
-            return upstream, response
+            return upstream.name, asked.dialect, response
         last = await _refusal_from(response, version)
     assert last is not None
     raise last
@@ -58,6 +70,14 @@ def refusal_of(error: UpstreamError, version: Version) -> Refusal:
         f"No upstream of {version.name} could answer ({_IN_WORDS.get(type(error).__name__, 'it failed')}). "
         "Try again, or ask another model."
     )
+
+
+def refused_by_upstream(status: int, words: str | None) -> Refusal:
+    """Say an upstream's own refusal of a request in another dialect than it was given in."""
+    said = f": {words}" if words else "."
+    if status == 413:
+        return BodyTooLarge(f"The upstream takes no request as long as this{said}")
+    return InvalidRequest(f"The upstream refused the request (status {status}){said}", code=f"upstream_{status}")
 
 
 _IN_WORDS = {

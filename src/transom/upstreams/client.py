@@ -173,7 +173,7 @@ def _fixed_headers(name: str, settings: UpstreamSettings) -> Headers:
     if settings.key is not None:
         where = f"upstreams.{name}.key"
         key = settings.key.resolve(where)
-        _put(found, where, settings.key_header, f"Bearer {key}" if _is_authorization(settings.key_header) else key)
+        _put(found, where, settings.key_in, f"Bearer {key}" if _is_authorization(settings.key_in) else key)
     return tuple(found.items())
 
 

@@ -1,5 +1,6 @@
 """What a file may say about one upstream."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -7,8 +8,10 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct, field
 
 from transom.config.secrets import SecretRef
+from transom.dialects.translate import DialectName
 
 Seconds = Annotated[float, Meta(gt=0)]
+_KEY_HEADERS: Mapping[DialectName, str] = {"anthropic-messages": "x-api-key", "gemini-generate": "x-goog-api-key"}
 
 
 class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,8 +33,12 @@ class UpstreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
     base_url: str
     """`http` or `https`, a host, and any path that goes before every request's own: `https://api.openai.com/v1`."""
     key: SecretRef | None = None
-    key_header: str = "authorization"
-    """The header that carries the key: as `Bearer <key>` in `authorization`, bare in any other."""
+    key_header: str = ""
+    """The header that carries the key: as `Bearer <key>` in `authorization`, bare in any other. Left out, it is the one
+    that the first dialect of `speaks` wants."""
+    speaks: Annotated[tuple[DialectName, ...], Meta(min_length=1)] = ("openai-chat", "openai-embeddings")
+    """The wire formats in which it answers, the preferred one first. A caller of one of them is passed through; another
+    is translated to the first that holds conversations."""
     headers: dict[str, str | SecretRef] = field(default_factory=dict)
     """Sent with every request, over what the caller of `send` gives under the same name."""
     query: dict[str, str] = field(default_factory=dict)
@@ -47,6 +54,11 @@ class UpstreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """Raise `ValueError`, which msgspec reports with the place in the file, where the address cannot be used."""
         split_base_url(self.base_url)
+
+    @property
+    def key_in(self) -> str:
+        """The header that carries the key."""
+        return self.key_header or _KEY_HEADERS.get(self.speaks[0], "authorization")
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -1,0 +1,243 @@
+"""One call between a caller's dialect and an upstream's: passed through where they are the same, else translated."""
+
+import logging
+from collections.abc import Mapping
+from typing import Protocol, cast
+
+import msgspec
+
+from transom.dialects.counting import Count
+from transom.dialects.gemini.stream import Rearranged
+from transom.dialects.known import CONVERSATIONS
+from transom.dialects.middle import Counted, Event, Failed, Request, Started, Unsayable
+from transom.dialects.sse import EventTooLong
+from transom.dialects.translate import EVENT_STREAM, Dialect, DialectName, Facts, InvalidAnswer, Translating
+from transom.errors import InvalidRequest, Refusal, UpstreamFailed
+from transom.upstreams.client import Headers, Upstream
+from transom.upstreams.sse import WholeEvents
+from transom.values import Call, UpstreamModel
+
+_log = logging.getLogger("transom.gateway")
+_WANTED: Mapping[DialectName, Headers] = {"anthropic-messages": ((b"anthropic-version", b"2023-06-01"),)}
+"""Headers without which upstreams of a dialect refuse a request: sent where the caller has sent none."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A call as one upstream shall hear it, and the dialect it is said in."""
+
+    dialect: Dialect
+    path: bytes
+    body: bytes
+    headers: Headers
+
+
+class Here(msgspec.Struct, frozen=True):
+    """An answer that no upstream need be asked for."""
+
+    body: bytes
+
+
+class Exchange:
+    """One call, and the way back for its answer."""
+
+    def __init__(self, dialect: Dialect, call: Call, headers: Headers = ()) -> None:
+        """`headers`: the caller's own, of those that mean something to an upstream of the same dialect."""
+        self.dialect = dialect
+        self.call = call
+        self._headers = headers
+        self._request: Request | None = None
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """What of the request did not travel because it says how and not what, by the caller's own paths."""
+        return () if self._request is None else self._request.hints
+
+    def ask(self, upstream: Upstream, model: UpstreamModel) -> Asked | Here:
+        """Say the call to an upstream. Raises `InvalidRequest`, naming the field, where its dialect cannot say it."""
+        dialect, call = self.dialect, self.call
+        speaks = upstream.settings.speaks
+        if dialect.NAME in speaks:
+            path = dialect.path(model, stream=call.stream)
+            return Asked(dialect, path, dialect.write(call, model), self._headers or _WANTED.get(dialect.NAME, ()))
+        if isinstance(dialect, Count):
+            return Here(dialect.estimate(call))
+        outward = next(CONVERSATIONS[name] for name in speaks if name in CONVERSATIONS)
+        request = self._parsed()
+        try:
+            body = outward.build(request, model)
+        except Unsayable as error:
+            raise _unsayable(error, self._translating()) from error
+        return Asked(outward, outward.path(model, stream=call.stream), body, _WANTED.get(outward.NAME, ()))
+
+    def answer(self, spoken: Dialect, body: bytes) -> tuple[bytes, Facts]:
+        """Return a plain answer in the caller's dialect, and what is recorded of it. Raises `UpstreamFailed`."""
+        facts = spoken.read_answer(body)
+        if not facts.complete:
+            raise _useless()
+        if spoken.NAME == self.dialect.NAME:
+            return body, facts
+        try:
+            return self._translating().build_answer(CONVERSATIONS[spoken.NAME].parse_answer(body)), facts
+        except InvalidAnswer as error:
+            _log.warning("an answer in the dialect %s cannot be translated: %s", spoken.NAME, error)
+            raise _useless() from error
+
+    def stream(self, spoken: Dialect) -> "Passing":
+        """Begin a streamed answer's way to the caller."""
+        if spoken.NAME == self.dialect.NAME:
+            return Untouched(self.dialect) if self.dialect.STREAM_TYPE == EVENT_STREAM else Arranged(self.dialect)
+        return Translated(CONVERSATIONS[spoken.NAME], self._translating(), self._parsed())
+
+    def _translating(self) -> Translating:
+        """Return the caller's dialect as one that can be translated: all that hold conversations can."""
+        return cast("Translating", self.dialect)
+
+    def _parsed(self) -> Request:
+        if self._request is None:
+            self._request = self._translating().parse(self.call)
+        return self._request
+
+
+class Passing(Protocol):
+    """A streamed answer on its way to the caller."""
+
+    content_type: bytes
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what may leave now that `chunk` has come; it may be nothing."""
+        ...
+
+    def end(self, sent: bytes) -> tuple[bytes, Facts]:
+        """Return what may still leave, and what is recorded of the whole; `sent` is what has left."""
+        ...
+
+    def failure(self) -> Refusal:
+        """Say what is wrong with a stream that is over and neither complete nor ended by its upstream's own error."""
+        ...
+
+
+class Untouched:
+    """A stream on its way between two who speak the same: no byte is altered, only whole events leave."""
+
+    content_type = EVENT_STREAM
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._events = WholeEvents()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return the events that `chunk` completes."""
+        return self._events.feed(chunk)
+
+    def end(self, sent: bytes) -> tuple[bytes, Facts]:
+        """Return what is left where the answer is over with it."""
+        rest = self._events.rest
+        facts = self._dialect.read_stream(sent + rest)
+        # Where the answer did end, what is left lacks its blank line and nothing else: it goes out as it came.
+        return (rest if facts.complete or facts.failed else b""), facts
+
+    def failure(self) -> Refusal:
+        """Say that it broke off."""
+        return _broken_off()
+
+
+class Arranged:
+    """A stream of Gemini's whose caller asked for one array: the upstream's pieces, each as it came."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.content_type = dialect.STREAM_TYPE
+        self._pieces = Rearranged()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return the elements that `chunk` completes."""
+        try:
+            return self._pieces.feed(chunk)
+        except EventTooLong as error:
+            raise _useless() from error
+
+    def end(self, sent: bytes) -> tuple[bytes, Facts]:
+        """Return what closes the array. An error that follows needs an element before it."""
+        facts = self._pieces.facts
+        if facts.complete or facts.failed:
+            return self._pieces.end(), facts
+        return (b"" if sent else b"[{}"), facts
+
+    def failure(self) -> Refusal:
+        """Say that it broke off."""
+        return _broken_off()
+
+
+class Translated:
+    """A stream on its way from one dialect to another."""
+
+    def __init__(self, spoken: Translating, heard: Translating, request: Request) -> None:
+        self._reader = spoken.reader()
+        self._writer = heard.writer(request)
+        self.content_type = heard.STREAM_TYPE
+        self._facts = Facts(complete=False)
+        self._failure: Refusal | None = None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what may leave now. After the upstream's own error, or an answer that is none, nothing does."""
+        if self._failure is not None:
+            return b""
+        try:
+            return self._say(self._reader.feed(chunk))
+        except InvalidAnswer as error:
+            return self._fail(error)
+
+    def end(self, sent: bytes) -> tuple[bytes, Facts]:  # noqa: ARG002 - the facts were read on the way
+        """Return what ends the answer in the caller's dialect, where it is complete."""
+        if self._failure is not None:
+            return b"", self._facts
+        try:
+            rest = self._say(self._reader.end())
+        except InvalidAnswer as error:
+            return self._fail(error), self._facts
+        self._facts.complete = self._reader.complete and self._failure is None
+        return (rest + self._writer.end() if self._facts.complete else rest), self._facts
+
+    def failure(self) -> Refusal:
+        """Say why it is not complete."""
+        return self._failure or _broken_off()
+
+    def _say(self, events: list[Event]) -> bytes:
+        said = []
+        for event in events:
+            if isinstance(event, Failed):
+                words = event.message[:500]
+                self._failure = UpstreamFailed(f"The upstream failed: {words}", code="upstream_error_event")
+                break
+            if isinstance(event, Started):
+                self._facts.model, self._facts.usage = event.model, event.usage or self._facts.usage
+            elif isinstance(event, Counted):
+                self._facts.usage = event.usage
+            said.append(self._writer.write(event))
+        return b"".join(said)
+
+    def _fail(self, error: InvalidAnswer) -> bytes:
+        _log.warning("a streamed answer cannot be translated: %s", error)
+        self._failure = _useless()
+        return b""
+
+
+def _unsayable(error: Unsayable, heard: Translating) -> InvalidRequest:
+    name, _, rest = error.field.partition(".")
+    field = heard.FIELDS.get(name, name) + (f".{rest}" if rest else "")
+    return InvalidRequest(
+        f"`{field}` cannot be carried to this model, which is served through another API: {error.why}. "
+        "Leave it out, or use a model that is served in the API that you speak.",
+        param=field,
+        code="not_translatable",
+    )
+
+
+def _useless() -> UpstreamFailed:
+    return UpstreamFailed("The upstream's answer is not what it was asked for. Try again, or ask another model.")
+
+
+def _broken_off() -> UpstreamFailed:
+    return UpstreamFailed(
+        "The upstream's answer broke off before its end. What came so far is incomplete. Try again.",
+        code="upstream_truncated",
+    )
