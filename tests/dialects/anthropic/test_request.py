@@ -536,7 +536,7 @@ def test_the_door_reads_what_it_must() -> None:
     assert "You write code." in call.texts[0]
     assert "x = 1" in call.texts[0]
     assert json.loads(MESSAGES.write(call, UpstreamModel("other"))) == AGENT | {"model": "other"}
-    assert MESSAGES.path(UpstreamModel("other"), stream=True) == b"/v1/messages"
+    assert MESSAGES.path(UpstreamModel("other"), stream=True) == b"/messages"
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from transom.dialects.model_name import swap_model
 from transom.dialects.tokens import estimate as estimate_tokens
 from transom.values import Call, UpstreamModel
 
-PATH = b"/v1/messages/count_tokens"
-"""Where an upstream counts, after its base URL."""
+PATH = b"/messages/count_tokens"
+"""Where an upstream counts, below a base URL that ends with `/v1`."""
 
 
 class _Count(msgspec.Struct):

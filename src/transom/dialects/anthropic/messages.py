@@ -64,8 +64,8 @@ class AnthropicMessages:
         return Call("infer", RequestedModel(request.model), request.stream is True, body, strings(body))
 
     def path(self, model: UpstreamModel, *, stream: bool) -> bytes:  # noqa: ARG002 - one path for all
-        """Return the path below a base URL that ends before `/v1`, as Anthropic's clients are given it."""
-        return b"/v1/messages"
+        """Return the path below a base URL that ends with `/v1`."""
+        return b"/messages"
 
     def write(self, call: Call, model: UpstreamModel) -> bytes:
         """Return the client's bytes, with the upstream's name of the model."""
