@@ -179,7 +179,11 @@ LOGPROBS = st.lists(st.builds(Logprob, WORDS, _PROBABILITIES, _TOPS), min_size=1
 _USES = st.builds(ToolUse, NAMES, NAMES, objects() | st.just(""), st.none() | WORDS)
 _MAYBE = st.none() | COUNTS
 USAGES = usages(input=_MAYBE, cached_input=_MAYBE, output=_MAYBE, reasoning=_MAYBE, cache_write=_MAYBE)
-_PARTS = st.lists(TEXTS | _THOUGHTS | _DECLINED | _USES, max_size=5)
+_PARTS = st.lists(
+    TEXTS | _THOUGHTS | _DECLINED | _USES,
+    max_size=5,
+    unique_by=lambda part: part.id if isinstance(part, ToolUse) else id(part),
+)
 
 
 def _ends(parts: Sequence[Part]) -> st.SearchStrategy[Stop]:

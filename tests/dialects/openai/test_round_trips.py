@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.dialects.making import cut
 from tests.dialects.openai import sayable
@@ -16,41 +16,50 @@ from transom.dialects.translate import Translating
 from transom.values import UpstreamModel
 
 MODEL = UpstreamModel("vendor-1")
+FEWER = settings(max_examples=40, deadline=None)
+"""These make much of each example."""
 PLACES = st.lists(st.integers(0, 1 << 20), max_size=8)
 
 
+@FEWER
 @given(sayable.chats())
 def test_a_conversation_of_chat(messages: tuple[Message, ...]) -> None:
     request = Request(messages=messages)
     assert CHAT.parse(CHAT.read(CHAT.build(request, MODEL))) == request
 
 
+@FEWER
 @given(sayable.turns())
 def test_a_conversation_of_responses(messages: tuple[Message, ...]) -> None:
     request = Request(messages=messages)
     assert RESPONSES.parse(RESPONSES.read(RESPONSES.build(request, MODEL))) == request
 
 
+@settings(deadline=None)
 @given(sayable.chat_requests())
 def test_a_request_of_chat(request: Request) -> None:
     assert CHAT.parse(CHAT.read(CHAT.build(request, MODEL))) == request
 
 
+@settings(deadline=None)
 @given(sayable.responses_requests())
 def test_a_request_of_responses(request: Request) -> None:
     assert RESPONSES.parse(RESPONSES.read(RESPONSES.build(request, MODEL))) == request
 
 
+@settings(deadline=None)
 @given(sayable.CHAT_ANSWERS)
 def test_an_answer_of_chat(answer: Answer) -> None:
     assert CHAT.parse_answer(CHAT.build_answer(answer)) == answer
 
 
+@settings(deadline=None)
 @given(sayable.RESPONSES_ANSWERS)
 def test_an_answer_of_responses(answer: Answer) -> None:
     assert RESPONSES.parse_answer(RESPONSES.build_answer(answer)) == answer
 
 
+@settings(deadline=None)
 @given(sayable.CHAT_ANSWERS.flatmap(told), PLACES)
 def test_a_stream_of_chat(events: list[Event], places: list[int]) -> None:
     choices = 1 + max(getattr(event, "choice", 0) for event in events)
@@ -60,6 +69,7 @@ def test_a_stream_of_chat(events: list[Event], places: list[int]) -> None:
     assert complete
 
 
+@settings(deadline=None)
 @given(sayable.RESPONSES_ANSWERS.flatmap(told), PLACES)
 def test_a_stream_of_responses(events: list[Event], places: list[int]) -> None:
     stream = written(RESPONSES, events, 1)
@@ -69,6 +79,7 @@ def test_a_stream_of_responses(events: list[Event], places: list[int]) -> None:
 
 
 @pytest.mark.parametrize("dialect", [CHAT, RESPONSES], ids=["chat", "responses"])
+@FEWER
 @given(data=st.data())
 def test_every_cut_gives_the_same_events(dialect: Translating, data: st.DataObject) -> None:
     answers = sayable.CHAT_ANSWER if dialect is CHAT else sayable.RESPONSES_ANSWERS
@@ -79,6 +90,7 @@ def test_every_cut_gives_the_same_events(dialect: Translating, data: st.DataObje
 
 
 @pytest.mark.parametrize("dialect", [CHAT, RESPONSES], ids=["chat", "responses"])
+@FEWER
 @given(data=st.data())
 def test_what_was_cut_off_is_not_complete_and_no_answer(dialect: Translating, data: st.DataObject) -> None:
     answers = sayable.CHAT_ANSWER if dialect is CHAT else sayable.RESPONSES_ANSWERS

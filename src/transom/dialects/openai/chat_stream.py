@@ -239,7 +239,7 @@ class ChatWriter:
             logprobs = None
             if said.logprobs is not None:
                 logprobs = {"content": write_logprobs(said.logprobs, None), "refusal": None}
-            return self._chunk({"content": said.text}, said.choice, logprobs=logprobs)
+            return self._chunk({"content": said.text} if said.text else {}, said.choice, logprobs=logprobs)
         if isinstance(said, DeclinedDelta):
             writing.declined = True
             return self._chunk({"refusal": said.text}, said.choice)
