@@ -103,14 +103,40 @@ class Target(msgspec.Struct, frozen=True):
     model: UpstreamModel
 
 
-class Price(msgspec.Struct, frozen=True):
-    """Decimal text, in `currency` per million tokens, by disjoint token class; dated."""
+class Tier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all of a call's tokens cost where its input, cached or not, has more than `above` tokens."""
 
-    currency: str
+    above: int
     input: str
     output: str
     cached_input: str | None = None
+    cache_write: str | None = None
+    reasoning: str | None = None
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a call costs: decimal text, in `currency`.
+
+    Per million tokens of each class (a class that is not priced costs what its side costs: cached and written input as
+    input, reasoning as output), per request, and per second of an upstream's work: `per_second`, or `gpu_hour` of
+    `gpus` cards that have `utilisation` calls under way on average (0.5: idle half of the time; 8: eight at once).
+    `effective_at`: the day (UTC) from which it counts.
+    """
+
+    currency: str
+    input: str | None = None
+    output: str | None = None
+    cached_input: str | None = None
     effective_at: str | None = None
+    cache_write: str | None = None
+    reasoning: str | None = None
+    tiers: tuple[Tier, ...] = ()
+    """By `above`, smallest first."""
+    per_request: str | None = None
+    per_second: str | None = None
+    gpu_hour: str | None = None
+    gpus: int = 1
+    utilisation: str = "1"
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -126,7 +152,11 @@ class Version(msgspec.Struct, frozen=True):
     producer: str | None
     description: str | None
     route: tuple[Target, ...]
-    price: Price | None
+    prices: tuple[Price, ...]
+    """Its declared prices, whichever upstream answers, by the day from which each counts."""
+    max_input_tokens: int | None
+    max_output_tokens: int | None
+    """What it takes and gives at most, where that is declared."""
     digest: Digest
     resource: Resource
 
@@ -142,6 +172,8 @@ class Call(msgspec.Struct, frozen=True):
     """Every text a safeguard must see: whatever in the body is a string, known field or not."""
     opaque: bool = False
     """It also holds what no safeguard can read: token arrays."""
+    free: bool = False
+    """No vendor bills it: a question about tokens, not one to a model."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -175,7 +207,7 @@ class Usage(msgspec.Struct, frozen=True):
     output: int | None
     """Output tokens, reasoning tokens excluded."""
     reasoning: int | None
-    source: Literal["upstream", "absent"]
+    source: Literal["upstream", "estimate", "absent"]
     cache_write: int | None = None
     """Input tokens that were written into a cache, billed apart by some; in none of the other classes."""
 

@@ -22,9 +22,11 @@ CASES = {
     ),
     "zero": ({"prompt_tokens": 0, "completion_tokens": 0}, "0"),
     "one": ({"prompt_tokens": 1, "completion_tokens": 0}, "0.0000025"),
-    "absent": (None, None),
-    "half": ({"prompt_tokens": 5}, None),
-    "nulls": ({"prompt_tokens": None, "completion_tokens": None}, None),
+}
+UNCOUNTED = {
+    "absent": None,
+    "half": {"prompt_tokens": 5},
+    "nulls": {"prompt_tokens": None, "completion_tokens": None},
 }
 
 
@@ -40,14 +42,34 @@ def test_costs_are_exact_and_unknown_is_not_zero(sqlite_door: Door, name: str, *
     outcome = sqlite_door.server.story(answer.decision).outcome
     assert outcome is not None
     assert outcome.status == "answered"
-    if amount is None:
-        assert outcome.cost is None
-    else:
-        assert outcome.cost is not None
-        assert (Decimal(outcome.cost.amount), outcome.cost.currency) == (Decimal(amount), "EUR")
-        assert "E" not in outcome.cost.amount
-    if usage is None:
-        assert outcome.usage is None
+    assert outcome.usage is not None
+    assert outcome.usage.source == "upstream"
+    assert outcome.cost is not None
+    assert (Decimal(outcome.cost.amount), outcome.cost.currency) == (Decimal(amount), "EUR")
+    assert "E" not in outcome.cost.amount
+
+
+@pytest.mark.parametrize("name", UNCOUNTED)
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_was_not_counted_is_an_estimate_where_it_costs_and_unknown_elsewhere(
+    sqlite_door: Door, name: str, *, stream: bool
+) -> None:
+    sqlite_door.upstream.scripts[f"uncounted-{name}"] = Script(usage=UNCOUNTED[name])
+    text = f"script uncounted-{name} and something to be counted, by its words"
+    usages = {}
+    for model in ("priced", "open"):
+        answer = sqlite_door.server.chat(model, sqlite_door.key(), text, stream=stream)
+        assert answer.status == 200
+        outcome = sqlite_door.server.outcome(answer.decision)
+        usages[model] = outcome.usage
+        assert (outcome.cost is None) == (model == "open")
+    priced = usages["priced"]
+    assert priced is not None
+    assert priced.source == "estimate"
+    assert priced.output
+    assert priced.input is not None
+    assert (name, stream, priced.input) == ("half", False, 5) or 10 < priced.input < 30
+    assert usages["open"] is None or usages["open"].output is None
 
 
 @pytest.mark.parametrize(
@@ -73,7 +95,8 @@ def test_usage_that_makes_no_sense_spoils_no_answer(sqlite_door: Door, usage: ob
     outcome = sqlite_door.server.story(answer.decision).outcome
     assert outcome is not None
     assert outcome.status == "answered"
-    assert outcome.cost is None or Decimal(outcome.cost.amount) >= 0
+    assert outcome.cost is not None
+    assert Decimal(outcome.cost.amount) >= 0
 
 
 def test_a_refused_or_failed_request_costs_nothing(sqlite_door: Door) -> None:

@@ -27,20 +27,20 @@ def test_no_limits_admit_everything() -> None:
 
 
 def test_each_caller_of_a_group_has_a_count_of_their_own() -> None:
-    rates = Rates((LimitSettings(3, "students"),))
+    rates = Rates((LimitSettings(requests_per_minute=3, group="students"),))
     assert admitted(rates, caller("a", "students", "chess"), 9) == 3
     assert admitted(rates, caller("b", "students"), 9) == 3
     assert admitted(rates, caller("c", "developers"), 9) == 9
 
 
 def test_the_narrowest_limit_holds() -> None:
-    rates = Rates((LimitSettings(5), LimitSettings(2, "students")))
+    rates = Rates((LimitSettings(requests_per_minute=5), LimitSettings(requests_per_minute=2, group="students")))
     assert admitted(rates, caller("a", "students"), 9) == 2
     assert admitted(rates, caller("b"), 9) == 5
 
 
 def test_a_refusal_names_the_limit_and_when_to_come_again() -> None:
-    rates = Rates((LimitSettings(1, "students"),))
+    rates = Rates((LimitSettings(requests_per_minute=1, group="students"),))
     rates.admit(caller("a", "students"))
     with pytest.raises(TooMany, match=r"1 requests a minute .*'students'") as raised:
         rates.admit(caller("a", "students"))

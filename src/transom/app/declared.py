@@ -14,18 +14,23 @@ from transom.errors import ConfigError, ConfigErrors
 from transom.gateway.running import Running
 from transom.gateway.settings import RetentionSettings, ServerSettings
 from transom.ledger.settings import LedgerSettings
-from transom.metering.prices import price_problem
+from transom.metering.check import limit_problems, several_processes, unpriced
+from transom.metering.limits import Limits
+from transom.metering.prices import prices_problem
 from transom.metering.rates import Rates
 from transom.metering.settings import LimitSettings
+from transom.metering.sheet import PriceSheet, Seller
+from transom.metering.vendor import knows
 from transom.policy.reload import load_policies
 from transom.policy.ruling import Policies
 from transom.registry.settings import ModelSettings
-from transom.registry.versions import build_registry
+from transom.registry.versions import Registry, build_registry
 from transom.safeguards.builtin.secrets import Secrets
 from transom.safeguards.interface import Safeguards, SafeguardSettings
 from transom.storage.settings import StorageSettings
 from transom.upstreams.client import Upstream
 from transom.upstreams.settings import UpstreamSettings
+from transom.values import Price
 
 EMBEDDED = "embedded"
 """The name by which a route means the embedded engine."""
@@ -96,6 +101,8 @@ def _running(home: Home, settings: Settings, before: Running | None) -> Running:
     safeguards = Safeguards(SAFEGUARDS, chosen)
     policies = load_policies(home.policies, registry.names, safeguards=safeguards.names)
     problems = _unasked_safeguards(settings, policies)
+    prices = _price_sheet(settings, registry)
+    problems += unpriced(settings.limits, registry.versions, prices)
     upstreams = _upstreams(settings, {} if before is None else before.upstreams, problems)
     if problems:
         raise ConfigErrors(problems)
@@ -106,6 +113,8 @@ def _running(home: Home, settings: Settings, before: Running | None) -> Running:
         registry=registry,
         safeguards=safeguards,
         rates=before.rates if before is not None and same_limits else Rates(settings.limits),
+        limits=Limits(settings.limits, prices),
+        prices=prices,
         upstreams=upstreams,
         settings_digest=digest(msgspec.json.encode(declared, order="sorted", enc_hook=int)),  # a Duration
     )
@@ -114,7 +123,8 @@ def _running(home: Home, settings: Settings, before: Running | None) -> Running:
 def _check(settings: Settings, workers: int) -> None:
     problems: list[ConfigError] = []
     try:
-        build_registry(settings.models, _upstream_names(settings), settled=frozenset((EMBEDDED,)))
+        registry = build_registry(settings.models, _upstream_names(settings), settled=frozenset((EMBEDDED,)))
+        problems += limit_problems(settings.limits, registry.versions)
     except ConfigErrors as errors:
         problems += errors.problems
     problems += _cross_problems(settings, workers)
@@ -132,24 +142,67 @@ def _cross_problems(settings: Settings, workers: int) -> list[ConfigError]:
         for name in settings.safeguards
         if name not in known
     ]
-    for name, model in settings.models.items():
-        wrong = price_problem(model.price) if model.price is not None else None
-        if wrong is not None:
-            problems.append(ConfigError(wrong, file=f"models.{name}.price"))
+    problems += _price_problems(settings)
     problems += _secrets_in_the_clear(settings)
     if EMBEDDED in settings.upstreams:
         problems.append(
             ConfigError("This name is the embedded engine's. Give the upstream another.", file=f"upstreams.{EMBEDDED}")
         )
-    if settings.limits and workers > 1:
-        problems.append(
-            ConfigError(
-                f"Rates are counted in one process and would not hold across {workers} workers. "
-                "Set server.workers = 1 (or start with --workers 1), or remove [[limits]].",
-                file="limits",
-            )
-        )
+    problems += several_processes(settings.limits, workers, None)
     return problems
+
+
+def _price_problems(settings: Settings) -> list[ConfigError]:
+    declared = [(f"models.{name}.price", _listed(model.price)) for name, model in settings.models.items()]
+    declared += [
+        (f"upstreams.{name}.prices.{model}", _listed(price))
+        for name, upstream in settings.upstreams.items()
+        for model, price in upstream.prices.items()
+    ]
+    problems = [
+        ConfigError(wrong, file=place) for place, prices in declared if (wrong := prices_problem(prices)) is not None
+    ]
+    asked = {
+        (step, key.partition("@")[0]) if isinstance(step, str) else (step.upstream, step.model)
+        for key, model in settings.models.items()
+        for step in model.route
+    }
+    problems += [
+        ConfigError(
+            f"No route asks this upstream for the model {model!r}. Correct its name, or remove the price.",
+            file=f"upstreams.{name}.prices.{model}",
+        )
+        for name, upstream in settings.upstreams.items()
+        for model in upstream.prices
+        if (name, model) not in asked
+    ]
+    problems += [
+        ConfigError(
+            f"No vendor is called {upstream.vendor!r} in the public prices that Transom knows. Correct it (the package "
+            "genai-prices has the names), or remove it and declare prices.",
+            file=f"upstreams.{name}.vendor",
+        )
+        for name, upstream in settings.upstreams.items()
+        if upstream.vendor is not None and not knows(upstream.vendor)
+    ]
+    return problems
+
+
+def _listed(price: Price | tuple[Price, ...]) -> tuple[Price, ...]:
+    return (price,) if isinstance(price, Price) else price
+
+
+def _price_sheet(settings: Settings, registry: Registry) -> PriceSheet:
+    sellers = {
+        name: Seller(
+            upstream.base_url,
+            upstream.vendor,
+            {model: _listed(price) for model, price in upstream.prices.items()},
+            upstream.timeouts.whole,
+        )
+        for name, upstream in settings.upstreams.items()
+    }
+    return PriceSheet(registry.versions, sellers)
 
 
 def _secrets_in_the_clear(settings: Settings) -> list[ConfigError]:

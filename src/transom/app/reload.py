@@ -127,6 +127,7 @@ async def note_in_force(parts: Parts, before: Running | None) -> None:
                     at=timestamp(now),
                     settings=running.settings_digest,
                     registry=running.registry.digest,
+                    prices=running.prices.digest,
                     build=BUILD,
                 )
             )
@@ -135,5 +136,5 @@ async def note_in_force(parts: Parts, before: Running | None) -> None:
         _log.warning("what came into force is not yet on record")
 
 
-def _declared(running: Running) -> tuple[str, str]:
-    return running.settings_digest, running.registry.digest
+def _declared(running: Running) -> tuple[str, str, str]:
+    return running.settings_digest, running.registry.digest, running.prices.digest

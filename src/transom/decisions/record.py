@@ -281,6 +281,7 @@ def _usage(usage: Usage | None) -> UsagePart | None:
         cached_input=usage.cached_input,
         output=usage.output,
         reasoning=usage.reasoning,
+        cache_write=usage.cache_write,
         source=usage.source,
     )
 

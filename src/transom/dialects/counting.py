@@ -2,6 +2,8 @@
 
 from typing import Literal, Protocol
 
+import msgspec
+
 from transom.dialects.anthropic import count_tokens as anthropic
 from transom.dialects.anthropic.messages import MESSAGES
 from transom.dialects.gemini import count_tokens as gemini
@@ -50,7 +52,7 @@ class Count:
 
     def read(self, body: bytes) -> Call:
         """Read a request."""
-        return self._ways.read(body)
+        return msgspec.structs.replace(self._ways.read(body), free=True)
 
     def path(self, model: UpstreamModel, *, stream: bool) -> bytes:  # noqa: ARG002 - a count is never streamed
         """Return where an upstream counts."""

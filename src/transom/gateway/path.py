@@ -6,15 +6,15 @@ import time
 from transom.decisions.record import Outcome, Record
 from transom.dialects.translate import Dialect
 from transom.gateway.exchange import Exchange
+from transom.gateway.meter import admit, settle
 from transom.gateway.refuse import end, permit, stands, still_stands
 from transom.gateway.request import Request
 from transom.gateway.routing import refused_by_upstream, send_along
 from transom.gateway.running import Door
 from transom.gateway.stream import about, relay_stream
-from transom.metering.prices import cost
 from transom.safeguards.interface import refuse_blocked
 from transom.upstreams.response import Response
-from transom.values import Context, Version
+from transom.values import Call, Context
 
 _PASSED_ON = frozenset((b"content-type", b"retry-after", b"x-request-id"))
 """Headers of an upstream's answer that mean something to its caller."""
@@ -31,6 +31,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
     record = door.decisions.begin(caller, dialect.ACTION)
     outcome = Outcome("failed")
     response: Response | None = None
+    call: Call | None = None
     try:
         stands(caller)
         # 2. dialects: what is asked.
@@ -44,7 +45,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         record.ruling = running.policies.rule(caller, dialect.ACTION, version.resource, context)
         permit(record, running.policies)
         # 5. metering: whether there is any left.
-        running.rates.admit(caller)
+        await admit(running, record, call)
         # 6. safeguards: whether the prompt may leave.
         safeguards = record.ruling.obligations.safeguards
         record.verdicts = running.safeguards.check_prompt(safeguards, call)
@@ -52,6 +53,8 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         # 7. decisions: the durable write starts now and runs while the upstream works.
         door.decisions.open(record)
         request.watch()
+        if record.holds:  # no upstream is asked before what it may cost is held
+            await door.decisions.durable(record)
         # 8. routing: along the route, until one answers.
         began = time.perf_counter()
         exchange = Exchange(dialect, call, request.passed_on)
@@ -71,8 +74,10 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         request.unwatch()
         if response is not None:
             response.abort()
-        _settle(outcome, record.version)
-        door.decisions.close(record, outcome)
+        try:
+            await settle(running, record, outcome, call)
+        finally:
+            door.decisions.close(record, outcome)
 
 
 async def _relay_whole(
@@ -102,11 +107,3 @@ async def _relay_whole(
 
 def _content_type(response: Response) -> bytes:
     return next((value for name, value in response.headers if name == b"content-type"), b"")
-
-
-def _settle(outcome: Outcome, version: Version | None) -> None:
-    """Price what was used."""
-    if version is None or version.price is None:
-        return
-    outcome.cost = cost(outcome.usage, version.price)
-    outcome.currency, outcome.prices = version.price.currency, version.digest

@@ -13,7 +13,9 @@ from transom.decisions.record import Decisions
 from transom.errors import NotDurable, StorageError, Unidentified
 from transom.gateway.settings import ServerSettings
 from transom.gateway.telemetry import Telemetry
+from transom.metering.limits import Limits
 from transom.metering.rates import Rates
+from transom.metering.sheet import PriceSheet
 from transom.policy.ruling import Policies
 from transom.registry.versions import Registry
 from transom.safeguards.interface import Safeguards
@@ -33,6 +35,8 @@ class Running(msgspec.Struct, frozen=True, eq=False):
     registry: Registry
     safeguards: Safeguards
     rates: Rates
+    limits: Limits
+    prices: PriceSheet
     upstreams: dict[str, Upstream]
     """By name. The embedded engine stands here while it can be asked."""
     settings_digest: Digest

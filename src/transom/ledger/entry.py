@@ -123,10 +123,11 @@ class UsagePart(_Part, frozen=True, kw_only=True):
     cached_input: Count | None = None
     output: Count | None = None
     reasoning: Count | None = None
-    source: Literal["upstream", "absent"]
+    cache_write: Count | None = None
+    source: Literal["upstream", "estimate", "absent"]
 
     def __post_init__(self) -> None:
-        for tokens in (self.input, self.cached_input, self.output, self.reasoning):
+        for tokens in (self.input, self.cached_input, self.output, self.reasoning, self.cache_write):
             if tokens is not None and not 0 <= tokens <= MAX_INTEGER:
                 raise LedgerError(f"A usage of {tokens} tokens is impossible. Record it as missing.")
 
@@ -202,10 +203,12 @@ class PolicyEntry(_Entry, frozen=True, kw_only=True, tag="policy/1"):
 
 
 class SettingsEntry(_Entry, frozen=True, kw_only=True, tag="settings/1"):
-    """Settings and the registry came into force, under this build (Transom's version)."""
+    """Settings, the registry and the price sheet came into force, under this build (Transom's version)."""
 
     settings: DigestText
     registry: DigestText
+    prices: DigestText | None = None
+    """What outcomes name that have a cost. Missing in entries of versions that had no sheet."""
     build: str
 
 

@@ -32,12 +32,16 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """What a call may use up of a counter, at most. `ends`: when the counter's window does, in ms since the epoch."""
+    """What a call may use up of a counter, at most.
+
+    `ends`: when the counter's window does, in milliseconds since the Unix epoch. `upstream`: whose answers count alone.
+    """
 
     counter: str
     amount: int
     limit: Limit
     ends: int | None = None
+    upstream: str | None = None
 
 
 class Charge(msgspec.Struct, frozen=True):

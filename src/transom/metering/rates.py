@@ -19,7 +19,11 @@ class Rates:
 
     def __init__(self, settings: tuple[LimitSettings, ...]) -> None:
         self.settings = settings
-        self._items = tuple((limit.group, RateLimitItemPerMinute(limit.requests_per_minute)) for limit in settings)
+        self._items = tuple(
+            (limit.group, RateLimitItemPerMinute(limit.requests_per_minute))
+            for limit in settings
+            if limit.requests_per_minute is not None
+        )
         self._window = MovingWindowRateLimiter(MemoryStorage()) if settings else None
 
     def admit(self, caller: Caller) -> None:

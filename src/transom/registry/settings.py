@@ -1,6 +1,6 @@
 """`[models.NAME]` of `transom.toml`: what an operator declares of a model version."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -29,5 +29,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     licence: str | None = None
     producer: str | None = None
     description: str | None = None
-    price: Price | None = None
+    price: Price | tuple[Price, ...] = ()
+    max_input_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     in_service: bool = False

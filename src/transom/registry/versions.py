@@ -13,6 +13,7 @@ from transom.values import (
     AttributeValue,
     Digest,
     Openness,
+    Price,
     RequestedModel,
     Resource,
     Target,
@@ -136,7 +137,9 @@ def _build(key: str, settings: ModelSettings, upstreams: frozenset[str], problem
         producer=settings.producer,
         description=settings.description,
         route=route,
-        price=settings.price,
+        prices=(settings.price,) if isinstance(settings.price, Price) else settings.price,
+        max_input_tokens=settings.max_input_tokens,
+        max_output_tokens=settings.max_output_tokens,
         digest=version_digest,
         resource=Resource("Model", name, attributes, version_digest),
     )

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct, field
 
 from transom.config.secrets import SecretRef
 from transom.dialects.translate import DialectName
+from transom.values import Price
 
 Seconds = Annotated[float, Meta(gt=0)]
 _KEY_HEADERS: Mapping[DialectName, str] = {"anthropic-messages": "x-api-key", "gemini-generate": "x-goog-api-key"}
@@ -46,6 +47,10 @@ class UpstreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
     timeouts: Timeouts = Timeouts()
     max_connections: Annotated[int, Meta(ge=1)] = 512
     """Open connections at most. As many requests again may wait for one; more are turned away."""
+    vendor: str | None = None
+    """Whose public prices hold here, by the name that `genai-prices` has for it. Left out, the host tells."""
+    prices: dict[str, Price | tuple[Price, ...]] = field(default_factory=dict)
+    """What it asks for a model, by its own name of the model. Goes before a model's `price` and the public one."""
     region: str | None = None
     """Where the answering happens, in the operator's own words."""
     ca_file: str | None = None

@@ -1,0 +1,148 @@
+"""What a request may use up at most, before it is asked: tokens in and out. Read from the body alone.
+
+- Text: byte-level tokenizers make at most one token of a byte, and everything a model is told stands in the body, whose
+  JSON is never shorter than its text. What templates add to a message is less than the JSON around it; `_AROUND` covers
+  what they add to the whole.
+- Pictures and documents: `_IMAGE` and `_DOCUMENT` for each, more than any vendor bills today; inline sound: its bytes.
+- What is stored at the vendor is not in the body: `max_input_tokens` bounds it, because no model takes more.
+- What tools that the vendor runs itself add has no bound at all: it is a conversation of its own.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from transom.values import Version
+
+_AROUND: Final = 1024
+_IMAGE: Final = 50_000
+_DOCUMENT: Final = 1_000_000
+_OUTPUT = ("max_completion_tokens", "max_output_tokens", "max_tokens", "maxOutputTokens")
+_ANSWERS = ("n", "candidateCount")
+_CONFIGURATION = ("generationConfig", "generation_config")
+_STORED = ("previous_response_id", "conversation", "prompt", "cachedContent", "cached_content")
+"""Fields that make the vendor add what is stored there."""
+_VENDORS_TOOLS = ("web_search_options", "mcp_servers")
+"""Fields that make the vendor run tools, besides `tools`."""
+_OWN_TOOLS = frozenset(("function", "custom"))
+_IMAGES = frozenset(("image_url", "input_image", "image", "inlineData", "inline_data", "fileData", "file_data"))
+_DOCUMENTS = frozenset(("file", "input_file", "document"))
+_VERBATIM = frozenset(("tools", "functions", "args", "arguments", "response", "parameters", "input_schema", "metadata"))
+"""Fields whose content is text to the model whatever it looks like."""
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """Tokens at most. `None`: that cannot be said. `stored`: the input may also be as long as the model takes."""
+
+    input: int | None
+    output: int | None
+    stored: bool = False
+
+
+def bound_of(body: bytes, version: Version) -> Bound:
+    """Say what a request may use up of `version` at most. The body is a JSON object by now."""
+    said: dict[str, Any] = msgspec.json.decode(body)
+    output = 0 if version.kind == "embedding" else _output(said, version)
+    return Bound(_input(body, said), output, stored=any(said.get(name) for name in _STORED))
+
+
+def _output(said: dict[str, Any], version: Version) -> int | None:
+    places = [said, *(said[name] for name in _CONFIGURATION if isinstance(said.get(name), dict))]
+    answers = _asked(places, _ANSWERS)
+    tokens = _asked(places, _OUTPUT)
+    if answers is None or tokens is None:
+        return None
+    bounds = [] if version.max_output_tokens is None else [version.max_output_tokens]
+    if tokens:
+        bounds.append(max(0, *tokens))
+    if not bounds:
+        return None
+    return (min(bounds) + _predicted(said)) * max(1, *answers, 1)
+
+
+def _input(body: bytes, said: dict[str, Any]) -> int | None:
+    if any(said.get(name) for name in _VENDORS_TOOLS) or _has_own_tools(said):
+        return None
+    tokens = len(body) + _AROUND
+    for kind, payload in _media(said):
+        tokens += (_IMAGE if kind in _IMAGES else _DOCUMENT) - payload
+    return tokens
+
+
+def _has_own_tools(said: dict[str, Any]) -> bool:
+    """Whether the vendor runs a tool itself, which may read any number of pages."""
+    tools = said.get("tools")
+    for tool in tools if isinstance(tools, list) else ():
+        if not isinstance(tool, dict):
+            continue
+        if "type" in tool and tool["type"] not in _OWN_TOOLS:
+            return True
+        if "type" not in tool and not tool.keys() <= {
+            "functionDeclarations",
+            "function_declarations",
+            "name",
+            "description",
+            "input_schema",
+            "strict",
+            "cache_control",
+        }:
+            return True
+    return False
+
+
+def _media(said: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """Find pictures and documents; with each, how many bytes of the body are its payload and no text."""
+    waiting: list[Any] = [value for name, value in said.items() if name not in _VERBATIM]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+            continue
+        if not isinstance(value, dict):
+            continue
+        kinds = [value["type"]] if isinstance(value.get("type"), str) else []
+        kinds += [name for name in ("inlineData", "inline_data", "fileData", "file_data") if name in value]
+        kind = next((each for each in kinds if each in _IMAGES or each in _DOCUMENTS), None)
+        if kind is not None:
+            media = "document" if _is_document(value) else kind
+            yield media, _payload(value) if media in _IMAGES else 0
+            continue
+        tool = value.get("type") == "tool_use"
+        waiting += [each for name, each in value.items() if name not in _VERBATIM and not (tool and name == "input")]
+
+
+def _is_document(value: dict[str, Any]) -> bool:
+    """Whether what Gemini sends under one name is no picture."""
+    for name in ("inlineData", "inline_data", "fileData", "file_data"):
+        data = value.get(name)
+        if isinstance(data, dict):
+            kind = data.get("mimeType", data.get("mime_type"))
+            return not (isinstance(kind, str) and kind.startswith("image/"))
+    return False
+
+
+def _payload(value: object) -> int:
+    """Count the bytes of data within one picture: what a model sees of them is no text."""
+    if isinstance(value, str):
+        return len(value) if value.startswith("data:image/") else 0
+    if not isinstance(value, dict):
+        return 0
+    found = 0
+    for name, each in value.items():
+        if name == "data" and isinstance(each, str):
+            found += len(each)
+        elif name in {"source", "image_url", "url", "inlineData", "inline_data"}:
+            found += _payload(each)
+    return found
+
+
+def _predicted(said: dict[str, Any]) -> int:
+    """Count a predicted answer: what of it is not used is billed as output."""
+    return len(msgspec.json.encode(said["prediction"])) if said.get("prediction") else 0
+
+
+def _asked(places: list[dict[str, Any]], names: tuple[str, ...]) -> list[int] | None:
+    """Return what the request says in these fields; `None` where it says what is no whole number."""
+    said = [value for place in places for name in names if (value := place.get(name)) is not None]
+    return said if all(type(value) is int for value in said) else None
