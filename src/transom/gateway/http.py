@@ -130,11 +130,11 @@ class Gateway:
         await self._answer(request)
 
     async def _models(self, request: Request) -> None:
-        request.dialect = MESSAGES if request.speaks_anthropic else request.dialect
+        request.dialect = _asker(request)
         await list_models(self._door, request)
 
     async def _model(self, request: Request) -> None:
-        request.dialect = MESSAGES if request.speaks_anthropic else request.dialect
+        request.dialect = _asker(request)
         await view_model(self._door, request, request.path.partition("/models/")[2])
 
     async def _ledger(self, request: Request) -> None:
@@ -165,3 +165,10 @@ class Gateway:
         problems = {name: problem for name, probe in self._door.probes.items() if (problem := probe()) is not None}
         body = msgspec.json.encode({"ready": not problems, "problems": problems})
         await request.respond(503 if problems else 200, _JSON, body)
+
+
+def _asker(request: Request) -> Dialect:
+    """Say whose client asks for models: all of them ask at the same place, and tell themselves by their headers."""
+    if request.has(b"anthropic-version"):
+        return MESSAGES
+    return GENERATE if request.has(b"x-goog-api-key") else request.dialect

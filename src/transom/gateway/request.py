@@ -113,10 +113,9 @@ class Request:
         query: bytes = self.scope["query_string"]
         return query.decode("ascii", "replace")
 
-    @property
-    def speaks_anthropic(self) -> bool:
-        """Whether the client is one of Anthropic's, where the path alone does not say so."""
-        return b"anthropic-version" in self._headers
+    def has(self, header: bytes) -> bool:
+        """Say whether a header, its name in lower case, was sent."""
+        return header in self._headers
 
     @property
     def passed_on(self) -> tuple[tuple[bytes, bytes], ...]:
