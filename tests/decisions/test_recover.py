@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from transom.decisions import recover as recovery
 from transom.decisions import store
 from transom.decisions.life import STATUSES, status_of
 from transom.decisions.recover import bury, instance_name, recover
@@ -141,6 +143,30 @@ def test_a_replica_in_another_container_of_the_same_name_is_left_alone(database:
 def test_a_process_that_is_not_in_its_proc_does_not_say_where_it_is(replica: str) -> None:
     """Its own id is another process's there: nobody may look for it, not even its neighbours."""
     assert len(replica.split("/")) == 3
+
+
+def test_a_process_that_cannot_be_looked_for_for_want_of_descriptors_is_not_dead() -> None:
+    """It may be this very one: to close its decisions would give them two outcomes."""
+    row = store.InstanceRow(instance_name(), time.time_ns() // 1_000_000, 0)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    place = recovery._place()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(recovery, "_place", lambda: place)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        try:
+            dead = recovery._dead(row)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert not dead
+
+
+def test_an_instance_of_a_name_that_nobody_gives_dies_of_silence(database: Database) -> None:
+    with database.begin() as connection:
+        store.be_born(connection, "neither/here/nor/there", time.time_ns() // 1_000_000)
+        store.be_born(connection, "silent", 0)
+    recover(database)
+    with database.begin(write=False) as connection:
+        assert [row.id for row in store.instances(connection)] == ["neither/here/nor/there"]
 
 
 def test_rows_that_are_settled_are_not_looked_at(database: Database) -> None:

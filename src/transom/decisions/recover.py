@@ -6,6 +6,7 @@ Normal ends go through the same door: a process that stops buries itself by the 
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -27,7 +28,11 @@ def instance_name() -> str:
     process id counts: `HOST/PID/START[/BOOT/NAMESPACE]`.
     """
     host, *rest = _place()
-    return "/".join([host, str(os.getpid()), _started(os.getpid()) or str(time.time_ns()), *rest])
+    try:
+        started = _started(os.getpid())
+    except OSError:
+        started = None
+    return "/".join([host, str(os.getpid()), started or str(time.time_ns()), *rest])
 
 
 def recover(database: Database) -> int:
@@ -78,10 +83,13 @@ def _dead(row: store.InstanceRow) -> bool:
 
     Containers may share a host's name and not see each other's processes. Names of an earlier version do not say.
     """
-    host, pid, started, *rest = row.id.split("/")
+    host, *process, boot, namespace = row.id.split("/") if row.id.count("/") == 4 else ("", "", "")
     here = _place()
-    if len(here) > 1 and here == [host, *rest]:
-        return _started(int(pid)) != started
+    if len(here) > 1 and here == [host, boot, namespace]:
+        pid, started = process
+        # A process that could not be looked for, for want of a file descriptor say, is not one that is gone.
+        with suppress(OSError):
+            return _started(int(pid)) != started
     return row.seen < time.time_ns() // 1_000_000 - _SILENCE_MS
 
 
@@ -101,10 +109,13 @@ def _place() -> list[str]:
 
 
 def _started(pid: int) -> str | None:
-    """Return a process's start time in clock ticks since boot (proc(5), field 22), or `None` if there is none."""
+    """Return a process's start time in clock ticks since boot (proc(5), field 22), or `None` if there is none.
+
+    Raises `OSError` where that cannot be told.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text.rpartition(")")[2].split()
     return None if fields[0] == "Z" else fields[19]

@@ -62,12 +62,23 @@ class Exchange:
         if isinstance(dialect, Count):
             return Here(dialect.estimate(call))
         outward = next(CONVERSATIONS[name] for name in speaks if name in CONVERSATIONS)
-        request = self._parsed()
         try:
-            body = outward.build(request, model)
+            body = self._build(outward, model)
         except Unsayable as error:
             raise _unsayable(error, self._translating()) from error
         return Asked(outward, outward.path(model, stream=call.stream), body, _WANTED.get(outward.NAME, ()))
+
+    def _build(self, outward: Translating, model: UpstreamModel) -> bytes:
+        request = self._parsed()
+        try:
+            return outward.build(request, model)
+        except Unsayable as error:
+            if error.field != "user":
+                raise
+            # Agents always say for whom they ask. Where nobody is to be told, that is a hint like others.
+            said = self._translating().FIELDS.get("user", "user")
+            self._request = msgspec.structs.replace(request, user=None, hints=(*request.hints, said))
+            return outward.build(self._request, model)
 
     def answer(self, spoken: Dialect, body: bytes) -> tuple[bytes, Facts]:
         """Return a plain answer in the caller's dialect, and what is recorded of it. Raises `UpstreamFailed`."""
