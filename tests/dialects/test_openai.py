@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transom.dialects import openai_chat
 from transom.dialects.errors import openai_error, openai_stream_error
+from transom.dialects.openai.chat import CHAT
 from transom.dialects.openai.embeddings import EMBEDDINGS
 from transom.errors import Forbidden, InvalidRequest, TooMany, UpstreamFailed
 from transom.values import Usage
@@ -33,14 +33,14 @@ def chat(**fields: object) -> bytes:
 )
 def test_every_text_of_a_chat_is_found(messages: list[Any], texts: tuple[str, ...]) -> None:
     body = chat(messages=messages)
-    call = openai_chat.read(body)
+    call = CHAT.read(body)
     assert (call.body, call.action, call.model) == (body, "infer", "m")
     assert all(text in call.texts[0] for text in texts)
 
 
 @pytest.mark.parametrize(("said", "stream"), [(True, True), (False, False), (None, False)])
 def test_stream(said: bool | None, *, stream: bool) -> None:
-    assert openai_chat.read(chat(stream=said)).stream is stream
+    assert CHAT.read(chat(stream=said)).stream is stream
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_stream(said: bool | None, *, stream: bool) -> None:
 )
 def test_a_field_that_is_wrong_is_named(body: bytes, param: str | None) -> None:
     with pytest.raises(InvalidRequest) as raised:
-        openai_chat.read(body)
+        CHAT.read(body)
     assert raised.value.param in (param, None if param is None else param.replace("[0]", "[...]"))
 
 
@@ -76,13 +76,13 @@ def test_a_field_that_is_wrong_is_named(body: bytes, param: str | None) -> None:
 )
 def test_what_is_no_json_is_said_to_be_none(body: bytes) -> None:
     with pytest.raises(InvalidRequest) as raised:
-        openai_chat.read(body)
+        CHAT.read(body)
     assert raised.value.code == "invalid_json"
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
-    for dialect in (openai_chat, EMBEDDINGS):
+    for dialect in (CHAT, EMBEDDINGS):
         with pytest.raises(InvalidRequest):
             dialect.read(b"\x00" + body)
         dialect.read_answer(body)
@@ -99,7 +99,7 @@ def test_usage_is_split_into_disjoint_classes(
         "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 1},
         "completion_tokens_details": {"reasoning_tokens": reasoning},
     }
-    usage = openai_chat.read_answer(json.dumps({"choices": [], "usage": said}).encode()).usage
+    usage = CHAT.read_answer(json.dumps({"choices": [], "usage": said}).encode()).usage
     assert usage is not None
     assert (usage.cached_input, usage.reasoning, usage.source) == (cached, reasoning, "upstream")
     for total, part, rest in ((prompt, cached, usage.input), (completion, reasoning, usage.output)):
@@ -110,7 +110,7 @@ def test_usage_is_split_into_disjoint_classes(
 
 @pytest.mark.parametrize("said", [{}, {"usage": None}])
 def test_usage_that_was_not_said_is_missing(said: dict[str, Any]) -> None:
-    assert openai_chat.read_answer(json.dumps({"choices": []} | said).encode()).usage is None
+    assert CHAT.read_answer(json.dumps({"choices": []} | said).encode()).usage is None
 
 
 def test_an_embedding_has_no_output_but_may_have_no_count() -> None:
@@ -143,7 +143,7 @@ FINISHED = STREAM.index(b'"stop"')
 
 @given(st.integers(0, len(STREAM)))
 def test_a_stream_cut_anywhere_before_its_end_is_not_complete(cut: int) -> None:
-    answer = openai_chat.read_stream(STREAM[:cut])
+    answer = CHAT.read_stream(STREAM[:cut])
     if cut <= FINISHED:
         assert not answer.complete
     assert not answer.failed
@@ -154,7 +154,7 @@ def test_a_stream_cut_anywhere_before_its_end_is_not_complete(cut: int) -> None:
 
 
 def test_a_whole_stream() -> None:
-    answer = openai_chat.read_stream(STREAM)
+    answer = CHAT.read_stream(STREAM)
     assert (answer.complete, answer.failed, answer.model) == (True, False, "vendor-1")
     assert answer.usage == Usage(3, None, 5, None, "upstream")
 
@@ -163,18 +163,18 @@ def test_a_whole_stream() -> None:
 @pytest.mark.parametrize("colon", [b"data:", b"data: "])
 def test_lines_may_end_in_every_way_that_events_may(ending: bytes, colon: bytes) -> None:
     stream = STREAM.replace(b"\n\n", ending).replace(b"data: {", colon + b"{")
-    assert openai_chat.read_stream(stream) == openai_chat.read_stream(STREAM)
+    assert CHAT.read_stream(stream) == CHAT.read_stream(STREAM)
 
 
 def test_the_end_of_a_long_stream_is_found() -> None:
     long = b"data: " + json.dumps({"choices": [{"delta": {"content": "x" * 1000}}]}).encode() + b"\n\n"
-    answer = openai_chat.read_stream(long * 500 + STREAM)
+    answer = CHAT.read_stream(long * 500 + STREAM)
     assert (answer.complete, answer.usage) == (True, Usage(3, None, 5, None, "upstream"))
-    assert not openai_chat.read_stream(STREAM + long * 500).complete
+    assert not CHAT.read_stream(STREAM + long * 500).complete
 
 
 def test_an_error_event_is_a_failure() -> None:
-    answer = openai_chat.read_stream(b'data: {"choices": []}\n\ndata: {"error": {"message": "no"}}\n\n')
+    answer = CHAT.read_stream(b'data: {"choices": []}\n\ndata: {"error": {"message": "no"}}\n\n')
     assert (answer.failed, answer.complete) == (True, False)
 
 
@@ -214,4 +214,4 @@ def test_errors_have_openais_shape() -> None:
 )
 def test_whatever_is_a_string_is_seen(field: str) -> None:
     body = '{"model":"m","messages":[],' + field + "}"
-    assert "SECRET" in openai_chat.read(body.encode()).texts[0]
+    assert "SECRET" in CHAT.read(body.encode()).texts[0]

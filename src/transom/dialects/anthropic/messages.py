@@ -15,10 +15,10 @@ from transom.dialects.anthropic.errors import read_error, write_error, write_str
 from transom.dialects.anthropic.reader import Reader, read_stream_facts
 from transom.dialects.anthropic.request import read_request
 from transom.dialects.anthropic.writer import Writer
+from transom.dialects.bodies import read_request as decode_request
 from transom.dialects.fields import Fields
 from transom.dialects.middle import Answer, Request
 from transom.dialects.model_name import swap_model
-from transom.dialects.openai_json import read_request as decode_request
 from transom.dialects.strings import strings
 from transom.dialects.translate import EVENT_STREAM, DialectName, Facts, Translating
 from transom.errors import Refusal

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from transom.dialects.bodies import read_request as decode_request
 from transom.dialects.fields import Fields
 from transom.dialects.gemini.answer import read_answer, read_facts
 from transom.dialects.gemini.build import build_request
@@ -20,7 +21,6 @@ from transom.dialects.gemini.request import read_request
 from transom.dialects.gemini.stream import Reader, Writer, read_end
 from transom.dialects.middle import Answer, Request
 from transom.dialects.model_name import swap_model
-from transom.dialects.openai_json import read_request as decode_request
 from transom.dialects.strings import strings
 from transom.dialects.translate import EVENT_STREAM, DialectName, Facts, Translating
 from transom.errors import Refusal

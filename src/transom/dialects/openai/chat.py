@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from transom.dialects import openai_chat
 from transom.dialects.errors import openai_error, openai_stream_error
 from transom.dialects.middle import Answer, Request
-from transom.dialects.openai import chat_answer, chat_request
+from transom.dialects.model_name import swap_model
+from transom.dialects.openai import chat_answer, chat_light, chat_request
 from transom.dialects.openai.chat_stream import ChatReader, ChatWriter
 from transom.dialects.openai.words import read_error
 from transom.dialects.translate import EVENT_STREAM, DialectName, Facts, Reader, Translating, Writer
@@ -15,7 +15,7 @@ from transom.values import Call, UpstreamModel
 
 
 class Chat:
-    """Chat Completions. What passes through is read lightly (`openai_chat`), what is translated is read whole."""
+    """Chat Completions. What passes through is read lightly (`chat_light`), what is translated is read whole."""
 
     NAME: DialectName = "openai-chat"
     ACTION: Literal["infer", "embed"] = "infer"
@@ -25,25 +25,23 @@ class Chat:
 
     def read(self, body: bytes) -> Call:
         """Read of a request what the door itself must know. Raises `InvalidRequest`."""
-        return openai_chat.read(body)
+        return chat_light.read(body)
 
     def path(self, model: UpstreamModel, *, stream: bool) -> bytes:  # noqa: ARG002 - one path for all
         """Return where an upstream answers, after its base URL."""
-        return openai_chat.PATH
+        return b"/chat/completions"
 
     def write(self, call: Call, model: UpstreamModel) -> bytes:
         """Return the client's bytes, with the upstream's name of the model."""
-        return openai_chat.write(call, model)
+        return swap_model(call.body, model)
 
     def read_answer(self, body: bytes) -> Facts:
         """Read a plain answer for the record."""
-        said = openai_chat.read_answer(body)
-        return Facts(said.complete, said.model, said.usage, said.failed)
+        return chat_light.read_answer(body)
 
     def read_stream(self, received: bytes) -> Facts:
         """Read a streamed answer for the record."""
-        said = openai_chat.read_stream(received)
-        return Facts(said.complete, said.model, said.usage, said.failed)
+        return chat_light.read_stream(received)
 
     def read_error(self, body: bytes) -> str | None:
         """Return an upstream's own words for an error, at most 500 characters."""

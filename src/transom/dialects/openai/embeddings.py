@@ -4,11 +4,13 @@ from typing import Literal
 
 import msgspec
 
+from transom.dialects.bodies import read_name, read_request, read_response
 from transom.dialects.errors import openai_error, openai_stream_error
 from transom.dialects.fields import Fields
 from transom.dialects.model_name import swap_model
+from transom.dialects.openai.payloads import NOTHING
+from transom.dialects.openai.usage import read_chat_usage
 from transom.dialects.openai.words import read_error
-from transom.dialects.openai_json import read_name, read_request, read_response, read_usage
 from transom.dialects.strings import strings
 from transom.dialects.translate import EVENT_STREAM, Dialect, DialectName, Facts
 from transom.errors import Refusal
@@ -20,13 +22,10 @@ class _Request(msgspec.Struct):
     input: str | list[str | int | list[int]]
 
 
-_ABSENT = msgspec.Raw()
-
-
 class _Response(msgspec.Struct):
     data: list[msgspec.Raw] | None = None
     model: object = None
-    usage: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = NOTHING
 
 
 _requests = msgspec.json.Decoder(_Request)
@@ -62,7 +61,7 @@ class Embeddings:
         response = read_response(_responses, body)
         if response is None:
             return Facts(complete=False)
-        usage = read_usage(response.usage)
+        usage = read_chat_usage(response.usage)
         if usage is not None and usage.output is None:
             usage = msgspec.structs.replace(usage, output=0)
         return Facts(complete=response.data is not None, model=read_name(response.model), usage=usage)

@@ -2,10 +2,10 @@
 
 import msgspec
 
+from transom.dialects.bodies import read_name, read_request, read_response
 from transom.dialects.fields import Fields
 from transom.dialects.openai.payloads import NOTHING
 from transom.dialects.openai.usage import read_responses_usage
-from transom.dialects.openai_json import read_name, read_request, read_response
 from transom.dialects.strings import strings
 from transom.dialects.translate import Facts
 from transom.values import Call, RequestedModel

@@ -5,6 +5,7 @@ Usage that makes no sense is usage that was not said: it must not spoil the answ
 
 import msgspec
 
+from transom.dialects.bodies import read_response
 from transom.values import Usage
 
 _MOST_TOKENS = 10**12
@@ -39,10 +40,7 @@ _responses = msgspec.json.Decoder(_Responses | None)
 
 def read_chat_usage(raw: msgspec.Raw) -> Usage | None:
     """Read the `usage` of Chat Completions into disjoint classes. What was not said stays `None`, never zero."""
-    try:
-        said = _chat.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    said = read_response(_chat, bytes(raw))
     if said is None:
         return None
     return _usage(
@@ -52,10 +50,7 @@ def read_chat_usage(raw: msgspec.Raw) -> Usage | None:
 
 def read_responses_usage(raw: msgspec.Raw) -> Usage | None:
     """Read the `usage` of Responses into disjoint classes. What was not said stays `None`, never zero."""
-    try:
-        said = _responses.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    said = read_response(_responses, bytes(raw))
     if said is None:
         return None
     return _usage(said.input_tokens, said.input_tokens_details, said.output_tokens, said.output_tokens_details)

@@ -1,22 +1,18 @@
-"""OpenAI Chat Completions: `POST /v1/chat/completions`, plain and streamed.
+"""What the door itself must know of Chat Completions that pass through; all other fields travel on untouched.
 
-Source: OpenAI's API reference, "Chat Completions". Only the fields that Transom must understand are named here; all
-others travel on untouched.
+Source: OpenAI's API reference, "Chat Completions".
 """
-
-from typing import Literal
 
 import msgspec
 
+from transom.dialects.bodies import read_name, read_request, read_response
 from transom.dialects.fields import Fields
-from transom.dialects.model_name import swap_model
-from transom.dialects.openai_json import Answer, read_name, read_request, read_response, read_usage
+from transom.dialects.openai.payloads import DONE, NOTHING
+from transom.dialects.openai.usage import read_chat_usage
 from transom.dialects.strings import strings
-from transom.values import Call, RequestedModel, UpstreamModel
+from transom.dialects.translate import Facts
+from transom.values import Call, RequestedModel
 
-PATH = b"/chat/completions"
-ACTION: Literal["infer", "embed"] = "infer"
-KIND: Literal["chat", "embedding"] = "chat"
 _TAIL = 65_536
 _LAST = 16
 """A stream's finish reason, usage and end mark are looked for in its last 16 events, within its last 64 KiB."""
@@ -36,12 +32,9 @@ class _Choice(msgspec.Struct):
     finish_reason: object = None
 
 
-_ABSENT = msgspec.Raw()
-
-
 class _Response(msgspec.Struct):
     model: object = None
-    usage: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = NOTHING
     choices: list[_Choice] | None = None
     error: object = None
 
@@ -57,40 +50,35 @@ def read(body: bytes) -> Call:
     return Call("infer", RequestedModel(request.model), request.stream is True, body, strings(body))
 
 
-def write(call: Call, model: UpstreamModel) -> bytes:
-    """Return the request as the upstream shall see it: the client's bytes, with the upstream's name of the model."""
-    return swap_model(call.body, model)
-
-
-def read_answer(body: bytes) -> Answer:
+def read_answer(body: bytes) -> Facts:
     """Read a plain answer for the record. An answer that is no JSON object is not complete."""
     response = read_response(_responses, body)
     if response is None:
-        return Answer(complete=False)
-    return Answer(
-        complete=response.choices is not None, model=read_name(response.model), usage=read_usage(response.usage)
+        return Facts(complete=False)
+    return Facts(
+        complete=response.choices is not None, model=read_name(response.model), usage=read_chat_usage(response.usage)
     )
 
 
-def read_stream(received: bytes) -> Answer:
+def read_stream(received: bytes) -> Facts:
     """Read the end of a stream of server-sent events for the record.
 
     Complete means that a finish reason or `[DONE]` arrived: a stream that merely stops was cut, and OpenAI's clients
     would not notice.
     """
-    answer = Answer(complete=False)
+    facts = Facts(complete=False)
     for event in _last_events(received):
-        if event == b"[DONE]":
-            answer.complete = True
+        if event == DONE:
+            facts.complete = True
             continue
         chunk = read_response(_responses, event)
         if chunk is None:
             continue
-        answer.model = read_name(chunk.model) or answer.model
-        answer.usage = read_usage(chunk.usage) or answer.usage
-        answer.failed = answer.failed or chunk.error is not None
-        answer.complete = answer.complete or any(choice.finish_reason for choice in chunk.choices or ())
-    return answer
+        facts.model = read_name(chunk.model) or facts.model
+        facts.usage = read_chat_usage(chunk.usage) or facts.usage
+        facts.failed = facts.failed or chunk.error is not None
+        facts.complete = facts.complete or any(choice.finish_reason for choice in chunk.choices or ())
+    return facts
 
 
 def _last_events(received: bytes) -> list[bytes]:
