@@ -154,3 +154,23 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 def test_an_upstreams_words_for_an_error(body: bytes, words: str | None) -> None:
     for dialect in (CHAT, RESPONSES):
         assert dialect.read_error(body) == words
+
+
+def test_tokens_that_were_written_to_a_cache_are_no_ordinary_input() -> None:
+    said = {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 1}}
+    facts = CHAT.read_answer(json.dumps({"choices": [], "usage": said}).encode())
+    assert facts.usage == Usage(5, 4, None, None, "upstream", 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "usage"),
+    [
+        ({"input_tokens": 3, "input_tokens_details": {"cached_tokens": 5}}, Usage(0, 5, None, None, "upstream")),
+        ({"input_tokens": -1, "output_tokens": 10**15}, Usage(None, None, None, None, "upstream")),
+        ({"input_tokens": "many"}, None),
+        ([], None),
+    ],
+)
+def test_usage_that_makes_no_sense_spoils_no_answer(said: object, usage: Usage | None) -> None:
+    body = json.dumps({"model": "v", "output": [], "usage": said}).encode()
+    assert RESPONSES.read_answer(body) == Facts(True, "v", usage)
