@@ -10,12 +10,14 @@ from transom.gateway.meter import admit, settle
 from transom.gateway.refuse import end, permit, stands, still_stands
 from transom.gateway.request import Request
 from transom.gateway.routing import refused_by_upstream, send_along
-from transom.gateway.running import Door
+from transom.gateway.running import Door, Running
 from transom.gateway.stream import about, relay_stream
 from transom.safeguards.interface import refuse_blocked
 from transom.upstreams.response import Response
-from transom.values import Call, Context
+from transom.values import Call, Context, Verdict
 
+_LONG = 256 * 1024
+"""Bytes of a body from which on reading it is no longer a matter of microseconds."""
 _PASSED_ON = frozenset((b"content-type", b"retry-after", b"x-request-id"))
 """Headers of an upstream's answer that mean something to its caller."""
 
@@ -35,7 +37,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
     try:
         stands(caller)
         # 2. dialects: what is asked.
-        call = dialect.read(await request.body(door.server.max_body_bytes, door.server.body_seconds))
+        call = await _read(dialect, await request.body(door.server.max_body_bytes, door.server.body_seconds))
         record.prompt, record.stream = call.body, call.stream
         # 3. registry: of which version.
         record.version = version = running.registry.resolve_for(call.model, dialect.KIND)
@@ -48,7 +50,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         await admit(running, record, call)
         # 6. safeguards: whether the prompt may leave.
         safeguards = record.ruling.obligations.safeguards
-        record.verdicts = running.safeguards.check_prompt(safeguards, call)
+        record.verdicts = await _check(running, safeguards, call)
         refuse_blocked(record.verdicts)
         # 7. decisions: the durable write starts now and runs while the upstream works.
         door.decisions.open(record)
@@ -78,6 +80,17 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
             await settle(running, record, outcome, call)
         finally:
             door.decisions.close(record, outcome)
+
+
+async def _read(dialect: Dialect, body: bytes) -> Call:
+    """Read a request; a long one in a thread, since it may take seconds in which others want an answer."""
+    return dialect.read(body) if len(body) < _LONG else await asyncio.to_thread(dialect.read, body)
+
+
+async def _check(running: Running, names: tuple[str, ...], call: Call) -> tuple[Verdict, ...]:
+    """Run the safeguards on a prompt; on a long one in a thread, as above."""
+    check = running.safeguards.check_prompt
+    return check(names, call) if len(call.body) < _LONG else await asyncio.to_thread(check, names, call)
 
 
 async def _relay_whole(
