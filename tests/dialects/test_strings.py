@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from transom.dialects.strings import strings
 
-Json: TypeAlias = Union[str, int, list["Json"], dict[str, "Json"]]
+Json: TypeAlias = "str | int | list[Json] | dict[str, Json]"
 WORDS = st.text(st.characters(exclude_categories=["Cs"])) | st.text('\\"/nu\n\t')
 BODIES: st.SearchStrategy[Json] = st.recursive(
     WORDS | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(WORDS, inner), max_leaves=12
