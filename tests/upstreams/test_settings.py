@@ -12,7 +12,8 @@ def test_defaults() -> None:
     assert (found.timeouts.connect, found.timeouts.first_byte) == (5, 60)
     assert (found.timeouts.between_chunks, found.timeouts.whole) == (60, 600)
     assert found.max_connections == 512
-    assert (found.key, found.key_header, found.headers, found.query) == (None, "authorization", {}, {})
+    assert (found.key, found.key_in, found.headers, found.query) == (None, "authorization", {}, {})
+    assert found.speaks == ("openai-chat", "openai-embeddings")
 
 
 def test_a_file_may_say_everything() -> None:
@@ -82,3 +83,20 @@ def test_a_password_in_the_address_is_refused_unseen() -> None:
 )
 def test_an_address_taken_apart(url: str, expected: Address) -> None:
     assert split_base_url(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("speaks", "header"),
+    [("anthropic-messages", "x-api-key"), ("gemini-generate", "x-goog-api-key"), ("openai-responses", "authorization")],
+)
+def test_the_key_goes_where_the_vendor_looks_for_it(speaks: str, header: str) -> None:
+    said = {"base_url": "https://x/v1", "speaks": [speaks]}
+    assert msgspec.convert(said, UpstreamSettings).key_in == header
+    assert msgspec.convert(said | {"key_header": "api-key"}, UpstreamSettings).key_in == "api-key"
+    with pytest.raises(msgspec.ValidationError, match="speaks"):
+        msgspec.convert(said | {"speaks": []}, UpstreamSettings)
+
+
+def test_authorities_that_would_verify_nothing_are_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="ca_file is for https"):
+        msgspec.convert({"base_url": "http://gpu:8000/v1", "ca_file": "/etc/ca.pem"}, UpstreamSettings)

@@ -57,6 +57,9 @@ async def up(home: Home, screen: Screen, *, port: int | None, workers: int | Non
             stores.close()
 
 
+_INSTALL = "Install it with `pip install 'transom[local]'` and start again, or remove these models."
+
+
 async def _up(stores: Stores, screen: Screen, port: int | None, workers: int | None) -> None:
     settings, home = stores.settings, stores.home
     migrate(stores.database)
@@ -73,6 +76,8 @@ async def _up(stores: Stores, screen: Screen, port: int | None, workers: int | N
     url = f"http://{_host(settings.server.host)}:{listener.getsockname()[1]}"
 
     async def tell() -> None:
+        if settings.engine_wanted and not wanted:
+            screen.engine("not installed", f"{', '.join(settings.embedded_models)} cannot answer. {_INSTALL}")
         # The example that is shown asks the embedded model: shown any sooner, it would be refused.
         if engine is not None:
             screen.engine("starting", None)

@@ -58,7 +58,8 @@ class UpstreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Raise `ValueError`, which msgspec reports with the place in the file, where the address cannot be used."""
-        split_base_url(self.base_url)
+        if not split_base_url(self.base_url).tls and self.ca_file is not None:
+            raise ValueError("ca_file is for https, and base_url is http: nothing would be verified with it")
 
     @property
     def key_in(self) -> str:
