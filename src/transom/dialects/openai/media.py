@@ -65,9 +65,9 @@ def _is_data(url: str) -> bool:
 
 
 def _read_data(url: str, path: str) -> tuple[str, str]:
-    head, _, data = url[5:].partition(",")
+    head, comma, data = url[5:].partition(",")
     media_type, _, encoding = head.partition(";")
-    if not media_type or not encoding.endswith("base64") or not data:
+    if not media_type or not encoding.endswith("base64") or not comma:
         raise _no_data_url(path)
     return media_type, data
 
