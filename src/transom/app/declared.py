@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from transom.app.home import Home
+from transom.app.speaking import speaking_problems
 from transom.config.digest import digest
 from transom.config.files import Source, parse, read
 from transom.engine.settings import EngineSettings
@@ -142,6 +143,7 @@ def _cross_problems(settings: Settings, workers: int) -> list[ConfigError]:
         for name in settings.safeguards
         if name not in known
     ]
+    problems += speaking_problems(settings.models, settings.upstreams)
     problems += _price_problems(settings)
     problems += _secrets_in_the_clear(settings)
     if EMBEDDED in settings.upstreams:
