@@ -17,7 +17,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, Self
 
-from tests.support.formats import openai_chat, openai_embeddings
+from tests.support.formats import (
+    anthropic_messages,
+    gemini_generate,
+    openai_chat,
+    openai_embeddings,
+    openai_responses,
+)
 from tests.support.formats.format import Format
 from tests.support.loop import Loop
 from tests.support.peer import Listener, Peer
@@ -25,7 +31,13 @@ from tests.support.wire import chunk, event, header_of
 
 __all__ = ["FORMATS", "End", "Script", "Seen", "Upstream", "event"]
 
-FORMATS: tuple[Format, ...] = (openai_chat, openai_embeddings)
+FORMATS: tuple[Format, ...] = (
+    openai_chat,
+    openai_embeddings,
+    openai_responses,
+    anthropic_messages,
+    gemini_generate,
+)
 End = Literal["whole", "close", "reset", "silence"]
 
 

@@ -234,7 +234,10 @@ class Translated:
 
 def _unsayable(error: Unsayable, heard: Translating) -> InvalidRequest:
     name, _, rest = error.field.partition(".")
-    field = heard.FIELDS.get(name, name) + (f".{rest}" if rest else "")
+    field = heard.FIELDS.get(name, name)
+    if rest and heard.NAME == "openai-chat":
+        # Only there is each of the caller's messages one message of the middle form, so that its number is theirs.
+        field += f".{rest.partition('.')[0]}"
     return InvalidRequest(
         f"`{field}` cannot be carried to this model, which is served through another API: {error.why}. "
         "Leave it out, or use a model that is served in the API that you speak.",

@@ -6,6 +6,8 @@ A new one is a module with these names, and a line in `FORMATS` of `tests.suppor
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from tests.support.formats.talk import Ask, Said
+
 
 class Format(Protocol):
     """`asked` is a request's JSON body, `path` what it was asked under."""
@@ -30,3 +32,22 @@ class Format(Protocol):
 
     def streamed(self, path: str, asked: dict[str, Any], usage: Any) -> Iterator[bytes]:
         """The usual streamed answer, event by event as they go over the wire."""
+
+
+class Talking(Format, Protocol):
+    """An API of conversations, held against others: it also reads what arrives, and says what it is told to."""
+
+    def hear(self, path: str, asked: dict[str, Any]) -> Ask:
+        """Read a request as who speaks this API does. Fails on what they would refuse."""
+
+    def say(self, said: Said, model: str) -> bytes:
+        """Put an answer into words."""
+
+    def say_streamed(self, said: Said, model: str) -> Iterator[bytes]:
+        """Put a streamed answer into words, event by event."""
+
+    def error(self, status: int, words: str) -> bytes:
+        """An error's body: 400 or 429."""
+
+    def broken_stream(self, words: str, model: str) -> Iterator[bytes]:
+        """A stream whose upstream fails in its middle."""
