@@ -19,10 +19,10 @@ def speaking_problems(
             settings = upstreams.get(upstream)
             if settings is None or _understands(settings, model.kind):
                 continue
-            wanted = [each for each in KNOWN if KNOWN[each].KIND == model.kind]
+            wanted = [each for each in KNOWN if model.kind == KNOWN[each].KIND]
             problems.append(
                 ConfigError(
-                    f"{name} is of kind {model.kind}, and the upstream {upstream!r} speaks {', '.join(settings.speaks)}. "
+                    f"{name} is of kind {model.kind}; the upstream {upstream!r} speaks {', '.join(settings.speaks)}. "
                     f"Add what it speaks of {', '.join(wanted)} to `speaks`, or take it off the route.",
                     file=f"models.{name}.route.{index}",
                 )
@@ -33,4 +33,4 @@ def speaking_problems(
 def _understands(settings: UpstreamSettings, kind: str) -> bool:
     if kind == "chat":
         return any(name in CONVERSATIONS for name in settings.speaks)
-    return any(KNOWN[name].KIND == kind for name in settings.speaks)
+    return any(kind == KNOWN[name].KIND for name in settings.speaks)

@@ -405,3 +405,22 @@ def test_a_file_without_a_name_is_given_one_and_a_schema_too() -> None:
 
 def test_every_field_that_can_be_told_has_a_name_here() -> None:
     assert set(CHAT.FIELDS) == {field for field in Request.__struct_fields__ if field != "hints"}
+
+
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        ("gpt-5-mini", "max_completion_tokens"),
+        ("o3", "max_completion_tokens"),
+        ("o4-mini-2025-04-16", "max_completion_tokens"),
+        ("openai/gpt-5.2", "max_completion_tokens"),
+        ("gpt-4o", "max_tokens"),
+        ("gpt-oss-20b", "max_tokens"),
+        ("olmo-3", "max_tokens"),
+        ("smollm2-135m-instruct", "max_tokens"),
+    ],
+)
+def test_the_limit_stands_in_the_field_that_the_model_takes(model: str, field: str) -> None:
+    request = Request(messages=(Message("user", (Text("x"),)),), max_tokens=7)
+    said = json.loads(CHAT.build(request, UpstreamModel(model)))
+    assert {name: value for name, value in said.items() if name.startswith("max_")} == {field: 7}

@@ -2,9 +2,10 @@
 
 Read besides: `top_k` and what `chat_reasoning` says (vLLM, llama.cpp, OpenRouter), `thought_signature` (Google) and
 `cache_control` (OpenRouter). Not everybody who speaks this dialect knows every field, so what is written is what most
-know: `max_tokens`, which OpenAI's reasoning models alone refuse (Responses is the API to reach those by).
+know: `max_tokens`, but for OpenAI's reasoning models, which refuse it.
 """
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -35,6 +36,8 @@ from transom.dialects.translate import tool_names
 from transom.errors import InvalidRequest
 from transom.values import Call, UpstreamModel
 
+_REASONS = re.compile(r"o[1-9]\b|gpt-(?:[5-9]|\d\d)")
+"""Names of OpenAI's models that refuse `max_tokens`."""
 FIELDS: Mapping[str, str] = {
     "messages": "messages",
     "tools": "tools",
@@ -120,7 +123,7 @@ def build(request: Request, model: UpstreamModel) -> bytes:
         tools=[_wire_tool(options.tool_fields(tool), tool.strict) for tool in request.tools] or None,
         tool_choice=_wire_choice(request.tool_choice),
         parallel_tool_calls=request.parallel_tools,
-        max_tokens=request.max_tokens,
+        **{_limit(model): request.max_tokens},
         temperature=request.temperature,
         top_p=request.top_p,
         top_k=request.top_k,
@@ -138,6 +141,11 @@ def build(request: Request, model: UpstreamModel) -> bytes:
         stream_options={"include_usage": True} if request.stream and request.stream_usage else None,
     )
     return msgspec.json.encode(body)
+
+
+def _limit(model: UpstreamModel) -> str:
+    """Name the field that bounds the answer: the old one, which everybody knows, or the one that replaces it."""
+    return "max_completion_tokens" if _REASONS.match(model.rpartition("/")[2]) else "max_tokens"
 
 
 def _max_tokens(body: Object) -> int | None:
