@@ -10,6 +10,7 @@ from transom.app.home import Home
 from transom.app.speaking import speaking_problems
 from transom.config.digest import digest
 from transom.config.files import Source, parse, read
+from transom.config.secrets import SecretRef
 from transom.engine.settings import EngineSettings
 from transom.errors import ConfigError, ConfigErrors
 from transom.gateway.running import Running
@@ -18,6 +19,7 @@ from transom.ledger.settings import LedgerSettings
 from transom.metering.check import limit_problems, several_processes, unpriced
 from transom.metering.limits import Limits
 from transom.metering.prices import prices_problem
+from transom.metering.rates import SCHEMES as RATES_SCHEMES
 from transom.metering.rates import Rates
 from transom.metering.settings import LimitSettings
 from transom.metering.sheet import PriceSheet, Seller
@@ -108,12 +110,12 @@ def _running(home: Home, settings: Settings, before: Running | None) -> Running:
     if problems:
         raise ConfigErrors(problems)
     declared = {name: getattr(settings, name) for name in SECTIONS}
-    same_limits = before is not None and before.rates.settings == settings.limits
+    same_rates = before is not None and before.rates.settings == settings.limits
     return Running(
         policies=policies,
         registry=registry,
         safeguards=safeguards,
-        rates=before.rates if before is not None and same_limits else Rates(settings.limits),
+        rates=before.rates if before is not None and same_rates else _rates(settings),
         limits=Limits(settings.limits, prices),
         prices=prices,
         upstreams=upstreams,
@@ -150,7 +152,7 @@ def _cross_problems(settings: Settings, workers: int) -> list[ConfigError]:
         problems.append(
             ConfigError("This name is the embedded engine's. Give the upstream another.", file=f"upstreams.{EMBEDDED}")
         )
-    problems += several_processes(settings.limits, workers, None)
+    problems += several_processes(settings.limits, workers, settings.storage.rates)
     return problems
 
 
@@ -194,6 +196,17 @@ def _listed(price: Price | tuple[Price, ...]) -> tuple[Price, ...]:
     return (price,) if isinstance(price, Price) else price
 
 
+def _rates(settings: Settings) -> Rates:
+    url = settings.storage.rates
+    if isinstance(url, SecretRef):
+        url = url.resolve("storage.rates")
+    if url is not None and url.partition("://")[0] not in RATES_SCHEMES:
+        raise ConfigErrors(
+            [ConfigError("This is no URL of Valkey or Redis. Write valkey://HOST:6379.", file="storage.rates")]
+        )
+    return Rates(settings.limits, url, fail_open=settings.storage.rates_fail == "open")
+
+
 def _price_sheet(settings: Settings, registry: Registry) -> PriceSheet:
     sellers = {
         name: Seller(
@@ -210,15 +223,15 @@ def _price_sheet(settings: Settings, registry: Registry) -> PriceSheet:
 def _secrets_in_the_clear(settings: Settings) -> list[ConfigError]:
     """Find secrets that stand in the file itself. What is found is never shown."""
     problems = []
-    url = settings.storage.database
-    if isinstance(url, str) and re.search(r"://[^/@]*:[^@]+@", url):
-        problems.append(
-            ConfigError(
-                "The URL holds a password. Put the URL into the environment or a file, and name it here: "
-                '{ env = "NAME" } or { file = "/path" }.',
-                file="storage.database",
+    for place, url in (("database", settings.storage.database), ("rates", settings.storage.rates)):
+        if isinstance(url, str) and re.search(r"://[^/@]*:[^@]+@", url):
+            problems.append(
+                ConfigError(
+                    "The URL holds a password. Put the URL into the environment or a file, and name it here: "
+                    '{ env = "NAME" } or { file = "/path" }.',
+                    file=f"storage.{place}",
+                )
             )
-        )
     for name, upstream in settings.upstreams.items():
         secret = _SECRET_HEADERS | {upstream.key_in.lower()}
         problems += [

@@ -18,6 +18,7 @@ from transom.ledger.entry import AccessEntry, new_id, timestamp
 _log = logging.getLogger("transom.housekeeping")
 _BEAT_SECONDS = 5.0
 _COUNTS_SECONDS = 60.0
+_RATES_SECONDS = 1.0
 _ERASE_SECONDS = 60.0
 _ERASE_BATCH = 100
 """Each may be tens of megabytes, and decisions wait meanwhile."""
@@ -35,6 +36,7 @@ class Housekeeping:
         await asyncio.gather(
             _every(_BEAT_SECONDS, self.beat),
             _every(_COUNTS_SECONDS, self.note_counts),
+            _every(_RATES_SECONDS, self.check_rates),
             _every(_ERASE_SECONDS, self.erase),
         )
 
@@ -75,6 +77,12 @@ class Housekeeping:
         door.anonymous_reads.clear()
         self._counted_from = now
         await door.decisions.note(entry)
+
+    async def check_rates(self) -> None:
+        """See whether the common count of rates can be asked, so that readiness says so before anybody is refused."""
+        rates = self._parts.door.running.rates
+        if rates:
+            await rates.check()
 
     async def erase(self) -> None:
         """Delete prompts and answers whose retention has ended, and say in the ledger that it was done."""

@@ -75,6 +75,8 @@ class Reloader:
         door.running = running
         door.decisions.retain_seconds = settings.retention.default
         door.telemetry.reloaded("taken up")
+        if running.rates is not before.rates:
+            await before.rates.close()
         for name, upstream in before.upstreams.items():
             if running.upstreams.get(name) is not upstream:
                 upstream.retire()

@@ -73,6 +73,7 @@ def _add_probes(parts: Parts) -> None:
     """Say what must be well for this process to be ready."""
     probes = parts.door.probes
     probes["record"] = lambda: None if parts.writer.last_error is None else "the record cannot be written"
+    probes["rates"] = lambda: parts.door.running.rates.last_error
     probes["ledger"] = lambda: None if parts.sequencer.last_error is None else "the log cannot be sequenced"
 
 
@@ -101,5 +102,6 @@ async def _finish(parts: Parts, housekeeping: Housekeeping) -> None:
     except StorageError:
         _log.exception("not everything could be recorded at the end; the next start closes what is open")
     await asyncio.to_thread(parts.sequencer.stop)
+    await parts.door.running.rates.close()
     for upstream in parts.door.running.upstreams.values():
         await upstream.close()

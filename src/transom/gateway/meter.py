@@ -2,15 +2,19 @@
 
 import asyncio
 import logging
+import time
 from datetime import UTC, datetime
 
 from transom.decisions.record import Outcome, Record
+from transom.gateway.request import Request
 from transom.gateway.running import Running
+from transom.metering.bound import bound_of
 from transom.metering.estimate import LONG, estimate
 from transom.metering.limits import charges
 from transom.metering.money import parts
 from transom.metering.prices import cost
-from transom.values import Call, Target, Usage, Version
+from transom.metering.rates import Standing, rate_headers
+from transom.values import Call, Usage, Version
 
 _log = logging.getLogger("transom.metering")
 _WORKED_ON = frozenset(
@@ -19,58 +23,71 @@ _WORKED_ON = frozenset(
 """Ends of an attempt after which nobody knows whether the upstream did the work, and bills it."""
 
 
-async def admit(running: Running, record: Record, call: Call) -> None:
-    """Count a call against its rates, and say what it must hold. Raises `TooMany`, `Forbidden`, `InvalidRequest`."""
-    assert record.version is not None
-    if not call.free:
+class Meter:
+    """One call's way through the limits. A cancellation within `settle` leaves all charged that was held."""
+
+    def __init__(self, running: Running, record: Record) -> None:
+        self._running = running
+        self._record = record
+        self._call: Call | None = None
+        self._version: Version | None = None
+        self._rates: Standing | None = None
+
+    async def admit(self, call: Call, request: Request) -> None:
+        """Count a call against its rates, and say what it must hold. How the rates stand goes out with any answer.
+
+        Raises `TooMany`, `Forbidden`, `InvalidRequest` and, where rates cannot be counted, `NotDurable`.
+        """
+        running, record = self._running, self._record
+        assert record.version is not None
+        self._call, self._version = call, record.version
+        if call.free:
+            return
         record.holds = running.limits.holds(record.caller, record.version, call, record.at_ms)
-    running.rates.admit(record.caller)
+        if not running.rates:
+            return
+        standing = Standing(_about(call, record.version) if running.rates.count_tokens else 0)
+        try:
+            await running.rates.admit(record.caller, record.version, standing)
+        finally:
+            anthropic = request.dialect.NAME == "anthropic-messages"
+            request.also = rate_headers(standing, anthropic=anthropic, now=time.time())
+        self._rates = standing
 
+    async def settle(self, outcome: Outcome) -> None:
+        """Price what was used, as the upstream counted it or else by an estimate, and charge it to what was held."""
+        call, version, holds = self._call, self._version, self._record.holds
+        if call is None or version is None or call.free:
+            return
+        target = next((each for each in version.route if each.upstream == outcome.upstream), None)
+        answered = target is not None and _last(outcome) == "200"
+        price = self._running.prices.price(version, target, _day(self._record.at_ms)) if target and answered else None
+        counts_tokens = self._rates is not None and bool(self._rates.counted)
+        if answered and (counts_tokens or (price is not None and price.input is not None)):
+            outcome.usage = await _counted(outcome, call, version)
+        if price is not None:
+            outcome.cost = cost(outcome.usage, price, outcome.upstream_seconds)
+            if outcome.cost is not None:
+                outcome.currency, outcome.prices = price.currency, self._running.prices.digest
+        if holds:
+            nothing = not answered if target is not None else not _may_be_billed(self._record, outcome)
+            spent = 0 if nothing else None
+            self._charge(outcome, parts(outcome.cost) if outcome.cost is not None else spent)
+        if self._rates is not None and counts_tokens:
+            await self._running.rates.correct(self._rates, _tokens(outcome.usage) if answered else 0)
 
-async def settle(running: Running, record: Record, outcome: Outcome, call: Call | None) -> None:
-    """Price what was used, as the upstream counted it or else by an estimate, and charge it to what was held.
-
-    A cancellation leaves the charges empty: then all that was held is charged.
-    """
-    version = record.version
-    if version is None or call is None or call.free:
-        return
-    target = next((each for each in version.route if each.upstream == outcome.upstream), None)
-    priced = target is not None and await _price(running, record, outcome, call, version, target)
-    if not record.holds:
-        return
-    if priced and outcome.cost is not None:
-        spent: int | None = parts(outcome.cost)
-    elif target is not None:
-        spent = None if _last(outcome) == "200" else 0
-    else:
-        spent = None if _may_be_billed(record, outcome) else 0
-    outcome.charges = charges(record.holds, outcome.upstream, spent)
-    for charge in outcome.charges:
-        if charge.amount > charge.hold.amount:
-            running.limits.overruns[charge.hold.limit.name] += 1
-            _log.warning(
-                "decision %s cost more than it could by its bound, %d of %d, and is charged to %s whole",
-                record.id,
-                charge.amount,
-                charge.hold.amount,
-                charge.hold.counter,
-            )
-
-
-async def _price(
-    running: Running, record: Record, outcome: Outcome, call: Call, version: Version, target: Target
-) -> bool:
-    """Say what an answer cost, where it was one. `False` where nobody says what it costs."""
-    price = running.prices.price(version, target, _day(record.at_ms))
-    if price is None or _last(outcome) != "200":
-        return False
-    if price.input is not None:
-        outcome.usage = await _counted(outcome, call, version)
-    outcome.cost = cost(outcome.usage, price, outcome.upstream_seconds)
-    if outcome.cost is not None:
-        outcome.currency, outcome.prices = price.currency, running.prices.digest
-    return True
+    def _charge(self, outcome: Outcome, spent: int | None) -> None:
+        outcome.charges = charges(self._record.holds, outcome.upstream, spent)
+        for charge in outcome.charges:
+            if charge.amount > charge.hold.amount:
+                self._running.limits.overruns[charge.hold.limit.name] += 1
+                _log.warning(
+                    "decision %s cost more than it could by its bound, %d of %d, and is charged to %s whole",
+                    self._record.id,
+                    charge.amount,
+                    charge.hold.amount,
+                    charge.hold.counter,
+                )
 
 
 async def _counted(outcome: Outcome, call: Call, version: Version) -> Usage:
@@ -94,6 +111,19 @@ async def _counted(outcome: Outcome, call: Call, version: Version) -> Usage:
         "estimate",
         usage.cache_write,
     )
+
+
+def _about(call: Call, version: Version) -> int:
+    """Say about how many tokens a call will use: four bytes of text each, and as many as it may be answered with."""
+    bound = bound_of(call.body, version)
+    return (len(call.body) if bound.input is None else bound.input) // 4 + (bound.output or 0)
+
+
+def _tokens(usage: Usage | None) -> int:
+    if usage is None:
+        return 0
+    counts = (usage.input, usage.cached_input, usage.cache_write, usage.output, usage.reasoning)
+    return sum(count or 0 for count in counts)
 
 
 def _last(outcome: Outcome) -> str | None:

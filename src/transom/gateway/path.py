@@ -6,7 +6,7 @@ import time
 from transom.decisions.record import Outcome, Record
 from transom.dialects.translate import Dialect
 from transom.gateway.exchange import Exchange
-from transom.gateway.meter import admit, settle
+from transom.gateway.meter import Meter
 from transom.gateway.refuse import end, permit, stands, still_stands
 from transom.gateway.request import Request
 from transom.gateway.routing import refused_by_upstream, send_along
@@ -33,7 +33,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
     record = door.decisions.begin(caller, dialect.ACTION)
     outcome = Outcome("failed")
     response: Response | None = None
-    call: Call | None = None
+    meter = Meter(running, record)
     try:
         stands(caller)
         # 2. dialects: what is asked.
@@ -47,7 +47,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         record.ruling = running.policies.rule(caller, dialect.ACTION, version.resource, context)
         permit(record, running.policies)
         # 5. metering: whether there is any left.
-        await admit(running, record, call)
+        await meter.admit(call, request)
         # 6. safeguards: whether the prompt may leave.
         safeguards = record.ruling.obligations.safeguards
         record.verdicts = await _check(running, safeguards, call)
@@ -77,7 +77,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         if response is not None:
             response.abort()
         try:
-            await settle(running, record, outcome, call)
+            await meter.settle(outcome)
         finally:
             door.decisions.close(record, outcome)
 

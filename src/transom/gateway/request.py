@@ -66,6 +66,7 @@ class Request:
         "_receive",
         "_send",
         "_task",
+        "also",
         "dialect",
         "gone",
         "method",
@@ -78,6 +79,8 @@ class Request:
         self.scope = scope
         self.dialect = dialect
         """What the client speaks: refusals are said in it."""
+        self.also: list[tuple[bytes, bytes]] = []
+        """Headers that go out with the answer, whatever it is."""
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.started = False
@@ -178,6 +181,8 @@ class Request:
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head of an answer."""
         self.started = True
+        if self.also:
+            headers = [*headers, *self.also]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes, *, more: bool) -> None:
@@ -188,6 +193,8 @@ class Request:
         """Send a whole answer."""
         self.started = True
         headers = [*headers, (b"content-length", b"%d" % len(body))]
+        if self.also:
+            headers = [*headers, *self.also]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 

@@ -40,7 +40,7 @@ def estimate(asked: bytes, answer: bytes | None, *, embedding: bool) -> Usage:
     input_ = _count(_strings(said, lambda name: name not in _NAMES)) + turns * _AROUND
     output: int | None = 0 if embedding else None
     if answer and not embedding:
-        output = _count(written(answer))
+        output = _count(written(answer) or [answer.decode("utf-8", "replace")])  # half of a plain answer is no JSON
     return Usage(input_, None, output, None, "estimate")
 
 

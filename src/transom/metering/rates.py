@@ -1,47 +1,304 @@
-"""Rates: so many requests a minute for each caller. Counted in this process: one worker only.
+"""Rates: so many requests and tokens a minute. Counted in this process, or in Valkey or Redis for several.
 
-The counting is the `limits` library's moving window, so that no minute's border lets twice the rate pass.
+Requests are counted by the `limits` library's moving window. Tokens come in many at a time and are corrected once they
+are known, so they are counted a minute apart (of the clock), and of the minute before as much as the last 60 seconds
+still touch: the sliding window counter. An admission takes the library's own storage two commands or three.
 """
 
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from math import ceil
+from typing import Final, Protocol
 
-from limits import RateLimitItemPerMinute
+import msgspec
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter as SharedWindow
+from limits.errors import StorageError
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
+from valkey.asyncio import ConnectionPool
 
-from transom.errors import TooMany
+from transom.errors import NotDurable, TooMany
+from transom.metering.limits import Scope, name_of, scope_of
 from transom.metering.settings import LimitSettings
-from transom.values import Caller
+from transom.values import Caller, Version
+
+SCHEMES: Final = frozenset(("valkey", "valkeys", "redis", "rediss"))
+"""URLs of a common count."""
+_MINUTE: Final = 60
+_FIELDS: Final = ("limit", "remaining", "reset")
+_SILENT_SECONDS: Final = 1.0
+"""How long the common count may take to answer."""
+
+
+class Window(msgspec.Struct, frozen=True):
+    """How a rate stands: its limit, what is left of it, and in how many seconds all of it is there again."""
+
+    limit: int
+    remaining: int
+    reset: float
+
+
+class Standing(msgspec.Struct):
+    """How a call's rates stand: those with the least left. `counted`: the counters that took its `estimate`."""
+
+    estimate: int = 0
+    requests: Window | None = None
+    tokens: Window | None = None
+    counted: list[str] = []
+
+
+class Count(Protocol):
+    """Where rates are counted. Every method raises `limits.errors.StorageError`."""
+
+    async def hit(self, item: RateLimitItem, *who: str) -> bool:
+        """Count one request, if there is one left."""
+        ...
+
+    async def stats(self, item: RateLimitItem, *who: str) -> Window:
+        """Say how the requests stand."""
+        ...
+
+    async def add(self, key: str, amount: int) -> int:
+        """Add to a counter that lives for two minutes; give its sum."""
+        ...
+
+    async def get(self, key: str) -> int:
+        """Give a counter's sum."""
+        ...
+
+    async def check(self) -> bool:
+        """Say whether it can be asked."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+
+class Here:
+    """Counts in this process."""
+
+    def __init__(self) -> None:
+        self._storage = MemoryStorage()
+        self._window = MovingWindowRateLimiter(self._storage)
+
+    async def hit(self, item: RateLimitItem, *who: str) -> bool:
+        """Count one request, if there is one left."""
+        return self._window.hit(item, *who)
+
+    async def stats(self, item: RateLimitItem, *who: str) -> Window:
+        """Say how the requests stand."""
+        reset, remaining = self._window.get_window_stats(item, *who)
+        return Window(item.amount, remaining, max(0.0, reset - time.time()))
+
+    async def add(self, key: str, amount: int) -> int:
+        """Add to a counter."""
+        return self._storage.incr(key, 2 * _MINUTE, amount)
+
+    async def get(self, key: str) -> int:
+        """Give a counter's sum."""
+        return self._storage.get(key)
+
+    async def check(self) -> bool:
+        """Say that it can be asked."""
+        return True
+
+    async def close(self) -> None:
+        """Do nothing: there are no connections."""
+
+
+class Shared:
+    """Counts in Valkey or Redis, for every process that names the same one."""
+
+    def __init__(self, url: str) -> None:
+        """`url`: `redis://`, `rediss://`, `valkey://` or `valkeys://`, with a password or without."""
+        self._pool = ConnectionPool.from_url(
+            url, socket_timeout=_SILENT_SECONDS, socket_connect_timeout=_SILENT_SECONDS
+        )
+        self._storage = RedisStorage(
+            f"async+{url}",
+            wrap_exceptions=True,
+            implementation="valkey",
+            key_prefix="transom",
+            connection_pool=self._pool,  # type: ignore[arg-type]  # documented, and not in its type
+        )
+        self._window = SharedWindow(self._storage)
+
+    async def hit(self, item: RateLimitItem, *who: str) -> bool:
+        """Count one request, if there is one left."""
+        return await self._window.hit(item, *who)
+
+    async def stats(self, item: RateLimitItem, *who: str) -> Window:
+        """Say how the requests stand."""
+        reset, remaining = await self._window.get_window_stats(item, *who)
+        return Window(item.amount, remaining, max(0.0, reset - time.time()))
+
+    async def add(self, key: str, amount: int) -> int:
+        """Add to a counter."""
+        return await self._storage.incr(key, 2 * _MINUTE, amount)
+
+    async def get(self, key: str) -> int:
+        """Give a counter's sum."""
+        return await self._storage.get(key)
+
+    async def check(self) -> bool:
+        """Say whether it can be asked."""
+        return await self._storage.check()
+
+    async def close(self) -> None:
+        """Let go of every connection. Whoever asks after that makes new ones."""
+        await self._pool.disconnect()
+
+
+class _Rule(msgspec.Struct, frozen=True):
+    scope: Scope
+    name: str
+    requests: RateLimitItem | None
+    tokens: int | None
 
 
 class Rates:
-    """The limits in force. Their counts live as long as this object and survive a reload of other settings."""
+    """The rates in force. Their counts live as long as this object and survive a reload of other settings."""
 
-    def __init__(self, settings: tuple[LimitSettings, ...]) -> None:
+    def __init__(
+        self,
+        settings: tuple[LimitSettings, ...],
+        url: str | None = None,
+        *,
+        fail_open: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`url`: of the common count; `None`: this process counts alone. `fail_open`: what cannot be counted passes."""
         self.settings = settings
-        self._items = tuple(
-            (limit.group, RateLimitItemPerMinute(limit.requests_per_minute))
-            for limit in settings
-            if limit.requests_per_minute is not None
+        self.last_error: str | None = None
+        """Why rates cannot be counted now, where they cannot."""
+        self._rules = tuple(
+            _Rule(
+                scope_of(each),
+                name_of(each),
+                None if each.requests_per_minute is None else RateLimitItemPerMinute(each.requests_per_minute),
+                each.tokens_per_minute,
+            )
+            for each in settings
+            if each.requests_per_minute is not None or each.tokens_per_minute is not None
         )
-        self._window = MovingWindowRateLimiter(MemoryStorage()) if settings else None
+        self.count_tokens = any(rule.tokens is not None for rule in self._rules)
+        self._fail_open = fail_open
+        self._clock = clock
+        self._count: Count = Here() if url is None or not self._rules else Shared(url)
 
-    def admit(self, caller: Caller) -> None:
-        """Count one request. Raises `TooMany` naming the limit and when to come again."""
-        if self._window is None:
+    def __bool__(self) -> bool:
+        """Whether there is any rate."""
+        return bool(self._rules)
+
+    async def admit(self, caller: Caller, version: Version, standing: Standing) -> None:
+        """Count one request of about as many tokens as `standing` estimates, and note in it how the rates stand.
+
+        Raises `TooMany`, naming the limit and when to come again, and `NotDurable` (503) where rates cannot be counted
+        and the setting says that then nothing passes.
+        """
+        try:
+            for rule in self._rules:
+                if rule.scope.covers(caller, version):
+                    await self._admit(rule, rule.scope.who(caller), standing)
+        except TooMany:
+            await self.correct(standing, 0)  # what was counted by the rules before: it will not be asked
+            raise
+        except StorageError as error:
+            self._failed(error)
+            if not self._fail_open:
+                raise NotDurable(
+                    "The rates cannot be counted now, so nothing that they limit can be answered. The operator finds "
+                    "the cause in /readyz and in the log. Try again shortly.",
+                    code="rates_unavailable",
+                    retry_after=1,
+                ) from error
+
+    async def correct(self, standing: Standing, tokens: int) -> None:
+        """Count what a call did use instead of its estimate, in the minute in which it was admitted."""
+        difference = tokens - standing.estimate
+        counted, standing.counted = standing.counted, []
+        if difference == 0 or not counted:
             return
-        for group, item in self._items:
-            if group is not None and group not in caller.groups:
-                continue
-            if not self._window.hit(item, caller.id, group or "*"):
-                reset = self._window.get_window_stats(item, caller.id, group or "*").reset_time
-                wait = max(1, round(reset - time.time() + 0.5))
-                raise TooMany(
-                    f"The limit of {item.amount} requests a minute for {_whom(group)} is used up. "
-                    f"Try again in {wait} s.",
-                    retry_after=wait,
-                )
+        try:
+            for key in counted:
+                await self._count.add(key, difference)
+        except StorageError as error:
+            self._failed(error)
+
+    async def check(self) -> None:
+        """See whether rates can be counted, and remember it for whoever asks whether this process is ready."""
+        try:
+            well = await self._count.check()
+        except StorageError as error:
+            self._failed(error)
+            return
+        self.last_error = None if well else "the rates' common count does not answer"
+
+    async def close(self) -> None:
+        """Let go of every connection; calls under way may go on."""
+        await self._count.close()
+
+    async def _admit(self, rule: _Rule, who: str, standing: Standing) -> None:
+        if rule.requests is not None:
+            hit = await self._count.hit(rule.requests, rule.name, who)
+            window = await self._count.stats(rule.requests, rule.name, who)
+            standing.requests = _narrower(standing.requests, window)
+            if not hit:
+                raise _used_up(rule, "requests", window, standing.estimate)
+        if rule.tokens is not None:
+            window = await self._take(rule, who, rule.tokens, standing)
+            standing.tokens = _narrower(standing.tokens, window)
+
+    async def _take(self, rule: _Rule, who: str, limit: int, standing: Standing) -> Window:
+        now = self._clock()
+        minute, gone = divmod(now, _MINUTE)
+        key = f"transom/tokens/{rule.name}/{who}/{int(minute)}"
+        before = await self._count.get(f"transom/tokens/{rule.name}/{who}/{int(minute) - 1}")
+        touched = int(max(0, before) * (1 - gone / _MINUTE))
+        amount = standing.estimate
+        sum_ = await self._count.add(key, amount) + touched
+        if sum_ > limit:
+            await self._count.add(key, -amount)
+            window = Window(limit, max(0, limit - sum_ + amount), _MINUTE - gone)
+            standing.tokens = _narrower(standing.tokens, window)
+            raise _used_up(rule, "tokens", window, amount)
+        standing.counted.append(key)
+        return Window(limit, limit - sum_, 2 * _MINUTE - gone)
+
+    def _failed(self, error: StorageError) -> None:
+        self.last_error = f"the rates' common count failed ({type(error.storage_error).__name__})"
 
 
-def _whom(group: str | None) -> str:
-    return f"each caller of group {group!r}" if group else "each caller"
+def _narrower(one: Window | None, other: Window) -> Window:
+    return other if one is None or other.remaining < one.remaining else one
+
+
+def _used_up(rule: _Rule, what: str, window: Window, estimate: int) -> TooMany:
+    said = f"The limit {rule.name!r} of {window.limit} {what} a minute {rule.scope.words} is used up."
+    if what == "tokens":
+        said = f"{said} {window.remaining} are left, and this call may use about {estimate}."
+        if estimate > window.limit:
+            return TooMany(f"{said} Ask for less (a smaller `max_tokens`).")
+    wait = max(1, ceil(window.reset))
+    return TooMany(f"{said} Try again in {wait} s.", retry_after=wait)
+
+
+def rate_headers(standing: Standing, *, anthropic: bool, now: float) -> list[tuple[bytes, bytes]]:
+    """Say how the rates stand, in OpenAI's headers or Anthropic's. `now` in seconds since the Unix epoch."""
+    headers = []
+    for what, window in (("requests", standing.requests), ("tokens", standing.tokens)):
+        if window is None:
+            continue
+        if anthropic:
+            reset = datetime.fromtimestamp(ceil(now + window.reset), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            names = [f"anthropic-ratelimit-{what}-{field}" for field in _FIELDS]
+        else:
+            reset = f"{ceil(window.reset * 1000)}ms" if window.reset < 1 else f"{ceil(window.reset)}s"
+            names = [f"x-ratelimit-{field}-{what}" for field in _FIELDS]
+        values = (str(window.limit), str(window.remaining), reset)
+        headers += [(name.encode(), value.encode()) for name, value in zip(names, values, strict=True)]
+    return headers
