@@ -74,6 +74,8 @@ class Context(msgspec.Struct, frozen=True):
     stream: bool = False
     loopback: bool = False
     """The request came from this machine."""
+    region: str = ""
+    """The region of the very upstream that is to be asked; empty where none is, or its settings name none."""
 
 
 class Obligations(msgspec.Struct, frozen=True):
@@ -218,6 +220,10 @@ class Attempt(msgspec.Struct, frozen=True):
     upstream: str
     result: str
     milliseconds: int
+    model: VersionName | None = None
+    """The version that it was asked for, where that is a fallback and not the one that the caller asked for."""
+    waited: int | None = None
+    """Milliseconds of waiting before it, where it was tried before."""
 
 
 DOOR = Resource(

@@ -25,6 +25,7 @@ def model(
             "openness_name": openness,
             "open": openness in {"open-weights", "open-source"},
             "upstreams": ("vendor",),
+            "regions": ("eu",),
         },
         digest=Digest(f"sha256:{rung}-{openness}-{kind}{mark}"),
     )

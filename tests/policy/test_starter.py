@@ -27,8 +27,10 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Policies:
     return load_policies(folder, MODELS, safeguards=SAFEGUARDS)
 
 
-def permits(policies: Policies, group: tuple[str, ...], action: str, resource: Resource, **context: bool) -> bool:
-    return policies.rule(caller(*group), action, resource, Context(**context)).effect == "permit"
+def permits(
+    policies: Policies, group: tuple[str, ...], action: str, resource: Resource, *, loopback: bool = False
+) -> bool:
+    return policies.rule(caller(*group), action, resource, Context(loopback=loopback)).effect == "permit"
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ from transom.values import Price
 
 EMBEDDED = "embedded"
 """The name by which a route means the embedded engine."""
+EMBEDDED_REGION = "this machine"
+"""Where it answers."""
 _SECRET_HEADERS = frozenset(("authorization", "api-key", "x-api-key", "cookie", "proxy-authorization"))
 SAFEGUARDS = (Secrets(),)
 """Every safeguard there is."""
@@ -98,11 +100,15 @@ def read_running(home: Home, settings: Settings, before: Running | None = None) 
 
 
 def _running(home: Home, settings: Settings, before: Running | None) -> Running:
-    registry = build_registry(settings.models, _upstream_names(settings), settled=frozenset((EMBEDDED,)))
+    regions = _regions(settings)
+    names = _upstream_names(settings)
+    registry = build_registry(settings.models, names, settled=frozenset((EMBEDDED,)), regions=regions)
     # A built-in safeguard is there with its defaults where the file says nothing of it, for policies to ask for.
     chosen = {safeguard.name: SafeguardSettings() for safeguard in SAFEGUARDS} | settings.safeguards
     safeguards = Safeguards(SAFEGUARDS, chosen)
-    policies = load_policies(home.policies, registry.names, safeguards=safeguards.names)
+    policies = load_policies(
+        home.policies, registry.names, safeguards=safeguards.names, regions=frozenset(regions.values())
+    )
     problems = _unasked_safeguards(settings, policies)
     prices = _price_sheet(settings, registry)
     problems += unpriced(settings.limits, registry.versions, prices)
@@ -167,7 +173,7 @@ def _price_problems(settings: Settings) -> list[ConfigError]:
         ConfigError(wrong, file=place) for place, prices in declared if (wrong := prices_problem(prices)) is not None
     ]
     asked = {
-        (step, key.partition("@")[0]) if isinstance(step, str) else (step.upstream, step.model)
+        (step, key.partition("@")[0]) if isinstance(step, str) else (step.upstream, step.model or key.partition("@")[0])
         for key, model in settings.models.items()
         for step in model.route
     }
@@ -262,6 +268,12 @@ def _unasked_safeguards(settings: Settings, policies: Policies) -> list[ConfigEr
 def _upstream_names(settings: Settings) -> frozenset[str]:
     names = frozenset(settings.upstreams)
     return names | {EMBEDDED} if settings.engine.enabled is not False else names
+
+
+def _regions(settings: Settings) -> dict[str, str]:
+    """Return the regions of the upstreams that have one, the embedded engine's too."""
+    declared = {name: upstream.region for name, upstream in settings.upstreams.items() if upstream.region is not None}
+    return declared | ({EMBEDDED: EMBEDDED_REGION} if settings.engine.enabled is not False else {})
 
 
 def _upstreams(settings: Settings, before: Mapping[str, Upstream], problems: list[ConfigError]) -> dict[str, Upstream]:

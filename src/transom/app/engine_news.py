@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from transom.app.declared import EMBEDDED
+from transom.app.declared import EMBEDDED, EMBEDDED_REGION
 from transom.gateway.running import Door
 from transom.upstreams.client import Upstream
 from transom.upstreams.settings import Timeouts, UpstreamSettings
@@ -71,5 +71,5 @@ def _settings(base_url: str, api_key: str) -> UpstreamSettings:
         headers={"authorization": f"Bearer {api_key}"},
         timeouts=Timeouts(first_byte=300, between_chunks=120, whole=900),
         max_connections=64,
-        region="this machine",
+        region=EMBEDDED_REGION,
     )

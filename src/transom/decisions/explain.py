@@ -10,7 +10,7 @@ from transom.callers.issue import list_keys
 from transom.decisions import store
 from transom.decisions.life import STATUSES
 from transom.errors import LedgerError, NotFound
-from transom.ledger.entry import DecisionEntry, OutcomeEntry, VerdictPart, decode
+from transom.ledger.entry import AttemptPart, DecisionEntry, OutcomeEntry, VerdictPart, decode
 from transom.ledger.keys import LedgerKeys
 from transom.ledger.proof import prove, verify_proof
 from transom.ledger.seal import Part, Vault, commitment
@@ -143,12 +143,20 @@ def tell(story: Story) -> Iterator[tuple[str, str]]:
     yield "proof", _proof(story.inclusion)
 
 
+def _attempt(attempt: AttemptPart) -> str:
+    where = attempt.upstream if attempt.model is None else f"{attempt.upstream} for {attempt.model}"
+    waited = "" if attempt.waited is None else f", tried again after {attempt.waited} ms"
+    return f"{where}: {attempt.result} after {attempt.milliseconds} ms{waited}."
+
+
 def _tell_outcome(story: Story, outcome: OutcomeEntry) -> Iterator[tuple[str, str]]:
     for attempt in outcome.attempts:
-        yield "attempt", f"{attempt.upstream}: {attempt.result} after {attempt.milliseconds} ms."
+        yield "attempt", _attempt(attempt)
     reason = f" ({outcome.reason})" if outcome.reason else ""
     status = f", HTTP {outcome.http_status}" if outcome.http_status else ""
     yield "outcome", f"{outcome.status}{reason}{status}: {STATUSES[outcome.status]}."
+    if outcome.version is not None:
+        yield "answered by", f"{outcome.version}, in place of {story.decision.resource.id}."
     if outcome.answer is not None:
         whole = "complete" if outcome.answer.complete else "incomplete"
         yield "answer", f"{outcome.answer.size} bytes, {whole}; {_kept(story, 'answer')}."

@@ -37,6 +37,7 @@ from transom.values import (
     Resource,
     Ruling,
     Status,
+    Target,
     Usage,
     Verdict,
     Version,
@@ -77,6 +78,10 @@ class Outcome(msgspec.Struct, eq=False):
     http_status: int | None = None
     reason: str | None = None
     upstream: str | None = None
+    version: Version | None = None
+    """The version that answered, where that is a fallback and not the one that was asked for."""
+    target: Target | None = None
+    """What was asked of which upstream, where one answered."""
     model: str | None = None
     attempts: list[Attempt] = msgspec.field(default_factory=list)
     usage: Usage | None = None
@@ -257,9 +262,15 @@ def _outcome_entry(record: Record, outcome: Outcome, answer: AnswerPart | None, 
         http_status=outcome.http_status,
         reason=outcome.reason,
         upstream=outcome.upstream,
+        version=outcome.version.name if outcome.version is not None else None,
         model=outcome.model,
         attempts=tuple(
-            [AttemptPart(upstream=a.upstream, result=a.result, milliseconds=a.milliseconds) for a in outcome.attempts]
+            [
+                AttemptPart(
+                    upstream=a.upstream, result=a.result, milliseconds=a.milliseconds, model=a.model, waited=a.waited
+                )
+                for a in outcome.attempts
+            ]
         ),
         usage=_usage(outcome.usage),
         cost=_cost(outcome),

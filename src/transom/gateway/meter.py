@@ -56,10 +56,10 @@ class Meter:
 
     async def settle(self, outcome: Outcome) -> None:
         """Price what was used, as the upstream counted it or else by an estimate, and charge it to what was held."""
-        call, version, holds = self._call, self._version, self._record.holds
+        call, version, holds = self._call, outcome.version or self._version, self._record.holds
         if call is None or version is None or call.free:
             return
-        target = next((each for each in version.route if each.upstream == outcome.upstream), None)
+        target = outcome.target
         answered = target is not None and _last(outcome) == "200"
         price = self._running.prices.price(version, target, _day(self._record.at_ms)) if target and answered else None
         counts_tokens = self._rates is not None and bool(self._rates.counted)

@@ -9,7 +9,9 @@ from transom.gateway.exchange import Exchange
 from transom.gateway.meter import Meter
 from transom.gateway.refuse import end, permit, stands, still_stands
 from transom.gateway.request import Request
-from transom.gateway.routing import refused_by_upstream, send_along
+from transom.gateway.route.permits import rule_on
+from transom.gateway.route.refusals import refused_by_upstream
+from transom.gateway.routing import send_along
 from transom.gateway.running import Door, Running
 from transom.gateway.stream import about, relay_stream
 from transom.safeguards.interface import refuse_blocked
@@ -44,7 +46,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         record.resource = version.resource
         # 4. policy: whether they may.
         context = Context(stream=call.stream, loopback=request.loopback)
-        record.ruling = running.policies.rule(caller, dialect.ACTION, version.resource, context)
+        record.ruling = rule_on(running, caller, dialect.ACTION, version, context)
         permit(record, running.policies)
         # 5. metering: whether there is any left.
         await meter.admit(call, request)
@@ -60,7 +62,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         # 8. routing: along the route, until one answers.
         began = time.perf_counter()
         exchange = Exchange(dialect, call, request.passed_on)
-        outcome.upstream, spoken, response = await send_along(running, version, exchange, outcome.attempts)
+        spoken, response = await send_along(running, record, context, exchange, outcome)
         # 9. safeguards: answers are not checked, and the record says so.
         outcome.verdicts = running.safeguards.skip_answer(safeguards)
         # 10. durable: then, and only then, the first byte may leave.
@@ -115,7 +117,7 @@ async def _relay_whole(
     outcome.answer, outcome.complete, outcome.http_status = body, True, response.status
     await door.decisions.durable(record)
     await still_stands(door, record.caller)
-    await request.respond(response.status, [*headers, *about(record, exchange)], body)
+    await request.respond(response.status, [*headers, *about(record, outcome, exchange)], body)
 
 
 def _content_type(response: Response) -> bytes:

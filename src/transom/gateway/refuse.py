@@ -8,7 +8,7 @@ from transom.decisions.record import Outcome, Record
 from transom.decisions.writer import KeyNoLongerStandsError
 from transom.errors import Forbidden, Internal, LedgerError, NotDurable, Refusal, StorageError, Unidentified
 from transom.gateway.request import ClientGoneError, Request
-from transom.gateway.routing import refusal_of
+from transom.gateway.route.refusals import refusal_of
 from transom.gateway.running import Door
 from transom.policy.explain import refusal as ruling_text
 from transom.policy.ruling import Policies

@@ -1,12 +1,15 @@
 """A streamed answer, event by event, as the upstream gives it."""
 
+from functools import lru_cache
+from urllib.parse import quote
+
 from transom.decisions.record import Outcome, Record
 from transom.dialects.translate import Dialect
 from transom.errors import Refusal, UpstreamFailed
 from transom.gateway.exchange import Exchange, Passing
 from transom.gateway.refuse import still_stands
 from transom.gateway.request import Request
-from transom.gateway.routing import refusal_of
+from transom.gateway.route.refusals import refusal_of
 from transom.gateway.running import Door
 from transom.upstreams.errors import UpstreamError
 from transom.upstreams.response import Response
@@ -32,7 +35,11 @@ async def relay_stream(
     outcome.http_status = 200
     passing = exchange.stream(spoken)
     headers = [header for header in response.headers if header[0] == b"x-request-id"]
-    headers += [(b"content-type", passing.content_type), (b"cache-control", b"no-cache"), *about(record, exchange)]
+    headers += [
+        (b"content-type", passing.content_type),
+        (b"cache-control", b"no-cache"),
+        *about(record, outcome, exchange),
+    ]
     await request.start(200, headers)
     sent: list[bytes] = []
     rest = b""
@@ -62,12 +69,21 @@ async def relay_stream(
     await request.write(rest, more=False)
 
 
-def about(record: Record, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    """Return the headers that tell of the decision, and of what the upstream was not told."""
+def about(record: Record, outcome: Outcome, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """Return the headers that tell of the decision, who answered, and what they were not told."""
     headers = [(b"transom-decision", record.id.encode())]
+    version = outcome.version or record.version
+    if version is not None and outcome.upstream is not None:
+        headers += [(b"transom-model", _said(version.name)), (b"transom-upstream", _said(outcome.upstream))]
     if exchange.untold:
         headers.append((b"transom-not-carried", ", ".join(exchange.untold).encode("ascii", "replace")[:2000]))
     return headers
+
+
+@lru_cache(1024)
+def _said(name: str) -> bytes:
+    """Return a declared name as a header can hold it."""
+    return quote(name, safe="@/:+ ").encode()
 
 
 async def _pass_on(

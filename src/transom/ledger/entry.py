@@ -105,11 +105,17 @@ class AnswerPart(_Part, frozen=True, kw_only=True):
 
 
 class AttemptPart(_Part, frozen=True, kw_only=True):
-    """One try at one upstream."""
+    """One try at one upstream, or why it was not tried.
+
+    `model` is the version that it was asked for, where that is a fallback and not the one that the decision names;
+    `waited` the milliseconds before it, where the upstream was tried before.
+    """
 
     upstream: str
     result: str
     milliseconds: Count
+    model: str | None = None
+    waited: Count | None = None
 
 
 class UsagePart(_Part, frozen=True, kw_only=True):
@@ -185,6 +191,8 @@ class OutcomeEntry(_Entry, frozen=True, kw_only=True, tag="outcome/1"):
     reason: str | None = None
     """The refusal's code."""
     upstream: str | None = None
+    version: str | None = None
+    """The version that answered, where that is a fallback and not the one that the decision names."""
     model: str | None = None
     """What the upstream said that it was."""
     attempts: tuple[AttemptPart, ...] = ()

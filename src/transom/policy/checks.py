@@ -36,10 +36,12 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What exists besides the schema: the registry's versions and the safeguards."""
+    """What exists besides the schema: the registry's versions, the safeguards and the regions of upstreams."""
 
     models: frozenset[VersionName]
     safeguards: frozenset[str]
+    regions: frozenset[str] = frozenset()
+    """The regions that upstreams declare."""
 
 
 def check(policy: pst.Template, known: Known) -> list[Problem]:
@@ -141,6 +143,16 @@ def _walk(value: object) -> Iterator[object]:
             stack.extend(getattr(node, field.name) for field in reversed(fields(node)))
 
 
+def asks_region(policy: pst.Template) -> bool:
+    """Whether a policy looks at `context.region`, or at the context as a whole."""
+    nodes = list(_walk(policy.clauses))
+    uses = sum(node == pst.Var("context") for node in nodes)
+    others = sum(
+        isinstance(node, pst.GetAttr) and node.base == pst.Var("context") and node.attr != "region" for node in nodes
+    )
+    return uses > others
+
+
 def _expression(node: object, known: Known) -> Iterator[Problem]:
     if isinstance(node, pst.GetAttr) and isinstance(node.base, pst.EntityLit):
         yield Problem(
@@ -160,12 +172,14 @@ def _comparison(node: pst.BinaryOp, known: Known) -> Iterator[Problem]:
     if attribute is None or node.op not in {*_COMPARE, "contains"}:
         return
     names = NAMES.get(attribute)
+    if attribute in {"context.region", "regions"}:
+        names = known.regions | {""} if attribute == "context.region" else known.regions
     if attribute == "name":
         names = frozenset(version.partition("@")[0] for version in known.models)
     for literal in literals:
         if isinstance(literal, pst.StringLit) and names is not None and literal.value not in names:
             yield Problem(
-                f'resource.{attribute} is never "{literal.value}". {nearest(literal.value, names)}',
+                f'{_said(attribute)} is never "{literal.value}". {nearest(literal.value, names - {""})}',
                 f'"{literal.value}"',
             )
         if isinstance(literal, pst.LongLit) and attribute in LADDERS and node.op in _COMPARE:
@@ -186,10 +200,16 @@ def _always(attribute: str, op: str, value: int, *, turned: bool) -> Iterator[Pr
 
 
 def _asked(expression: pst.Expr) -> str | None:
-    """Return the attribute of the resource that an expression is, if it is one."""
+    """Return the attribute of the resource that an expression is, if it is one; `context.region` as that."""
     if isinstance(expression, pst.GetAttr) and expression.base == pst.Var("resource"):
         return expression.attr
+    if expression == pst.GetAttr(pst.Var("context"), "region"):
+        return "context.region"
     return None
+
+
+def _said(attribute: str) -> str:
+    return attribute if attribute.startswith("context.") else f"resource.{attribute}"
 
 
 def _literals(expression: pst.Expr) -> tuple[pst.Expr, ...]:

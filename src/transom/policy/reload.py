@@ -10,7 +10,7 @@ from cedarpy import pst
 
 from transom.errors import ConfigError, ConfigErrors
 from transom.policy import text
-from transom.policy.checks import Known, Problem, check, nearest, obligations
+from transom.policy.checks import Known, Problem, asks_region, check, nearest, obligations
 from transom.policy.ruling import Policies, Policy
 from transom.policy.vocabulary import ACTIONS, ATTRIBUTES, SCHEMA, TYPES
 from transom.values import VersionName
@@ -29,14 +29,20 @@ class _File(msgspec.Struct, frozen=True):
         return ConfigError(message, file=self.name, line=line, column=column)
 
 
-def load_policies(folder: Path, models: frozenset[VersionName], *, safeguards: frozenset[str]) -> Policies:
+def load_policies(
+    folder: Path,
+    models: frozenset[VersionName],
+    *,
+    safeguards: frozenset[str],
+    regions: frozenset[str] = frozenset(),
+) -> Policies:
     """Read and check every `*.cedar` file of `folder`.
 
-    `models` are the registry's versions and `safeguards` the safeguards there are: a policy that names another is
-    refused. Raises `ConfigErrors` with every problem found, each with its file (`folder`'s own name and the file's),
-    line and column, counted from 1 in characters.
+    `models` are the registry's versions, `safeguards` the safeguards there are and `regions` those of the upstreams: a
+    policy that names another is refused. Raises `ConfigErrors` with every problem found, each with its file (`folder`'s
+    own name and the file's), line and column, counted from 1 in characters.
     """
-    known = Known(models, safeguards)
+    known = Known(models, safeguards, regions)
     problems: list[ConfigError] = []
     policies: list[Policy] = []
     texts: dict[str, str] = {}
@@ -107,6 +113,7 @@ def _policy(file: _File, statement: text.Statement, node: pst.Template) -> Polic
         column=column,
         summary=statement.summary,
         obligations=obligations(node),
+        asks_region=asks_region(node),
         node=dataclasses.replace(node, id=node.annotations["id"]),
     )
 

@@ -38,6 +38,8 @@ class Policy(msgspec.Struct, frozen=True):
     summary: str
     obligations: Obligations
     node: pst.Template
+    asks_region: bool = False
+    """It may rule otherwise for another upstream of the same route."""
 
 
 class Policies:
@@ -55,6 +57,8 @@ class Policies:
         self.texts = MappingProxyType({schema: SCHEMA, **{self.files[name]: text for name, text in texts.items()}})
         self.source = rfc8785.dumps({"files": {**self.files}, "schema": schema})
         self.digest = digest(self.source)
+        self.ask_region = any(policy.asks_region for policy in self.policies.values())
+        """Whether a ruling may differ between upstreams of one route."""
         self._schema = cedarpy.Schema.from_str(SCHEMA)
         nodes = {policy.id: policy.node for policy in self.policies.values()}
         self._cedar = cedarpy.PolicySet.from_pst(pst.PolicySet(templates={}, static_policies=nodes, template_links=()))

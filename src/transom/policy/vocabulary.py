@@ -42,10 +42,12 @@ ATTRIBUTES = (
     "licence",
     "producer",
     "upstreams",
+    "regions",
     "stream",
     "loopback",
+    "region",
 )
-"""What a policy may ask of a model, and (the last two) of the context."""
+"""What a policy may ask of a model, and (the last three) of the context."""
 
 LADDERS = {"rung": len(RUNGS), "openness": len(OPENNESS)}
 """Attributes of a model that count up a ladder, with the number of its steps."""

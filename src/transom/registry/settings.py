@@ -4,25 +4,39 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from transom.registry.routing import Choose, RetrySettings, Sticky
 from transom.values import Price, Rung
 
 
 class RouteTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One upstream of a route, where it knows the model by another name."""
+    """One upstream of a route, with more to say than its name.
+
+    `model`: its own name of the model, where that is another. `weight`: its share, where the route is chosen by
+    weights. `priority`: those of a lower number are asked first.
+    """
 
     upstream: str
-    model: str
+    model: str | None = None
+    weight: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    priority: int = 0
 
 
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model version. The table's name is `NAME` or `NAME@VERSION`.
 
-    `route`: upstreams in order; the next is tried where one cannot be reached. `weights`: how they can be had; left
-    out, the model's openness is unknown, which is neither open nor closed. `in_service`: which version a caller gets
-    who names none; needed where a model has several.
+    `route`: upstreams in order; the next is tried where one cannot be reached. `choose`, `sticky`: which is asked
+    first of those that have the same priority; for the same caller, or the same user of theirs, always the same.
+    `retry`: when one is asked again. `fallback`: other models, asked in this order where none of the route answers.
+
+    `weights`: how they can be had; left out, the model's openness is unknown, which is neither open nor closed.
+    `in_service`: which version a caller gets who names none; needed where a model has several.
     """
 
     route: tuple[str | RouteTarget, ...]
+    choose: Choose = "order"
+    sticky: Sticky | None = None
+    retry: RetrySettings | None = None
+    fallback: tuple[str, ...] = ()
     kind: Literal["chat", "embedding"] = "chat"
     rung: Rung = "api"
     weights: Literal["none", "restricted", "open"] | None = None

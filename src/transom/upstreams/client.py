@@ -2,12 +2,14 @@
 
 import re
 import ssl
+import time
 from pathlib import Path
 from urllib.parse import urlencode
 
 from transom.config.digest import digest
 from transom.config.secrets import SecretRef
 from transom.errors import ConfigError
+from transom.upstreams.breaker import Breaker
 from transom.upstreams.errors import UpstreamReset
 from transom.upstreams.health import Health
 from transom.upstreams.pool import Pool
@@ -42,6 +44,8 @@ _OURS = frozenset(
 )
 """Never taken from a caller: what concerns the connection (RFC 9110 section 7.6.1), and what is said here anyway."""
 _HEADS_KEPT = 256
+_PACE_SHARE = 0.2
+"""What the newest measure counts for in the smoothed pace."""
 
 
 class Upstream:
@@ -61,12 +65,18 @@ class Upstream:
         self._heads: dict[tuple[bytes, bytes], bytes] = {}
         # Before the context below reads the file: if it changes in between, `is_current` says so.
         self._authorities = _authorities_digest(name, settings)
+        self.breaker = None if settings.breaker is None else Breaker(settings.breaker)
+        self.in_flight = 0
+        """Requests that were sent and whose answers are not over."""
+        self.pace: float | None = None
+        """Seconds until an answer begins, as an exponentially weighted moving average; `None` before the first."""
         self._pool = Pool(
             name,
             self._address,
             settings.timeouts,
             settings.max_connections,
             _tls(name, settings) if self._address.tls else None,
+            Health(self.breaker),
         )
 
     @property
@@ -96,7 +106,30 @@ class Upstream:
         `path` comes after base_url's own and begins with a slash. `body` is JSON, or empty. Of `headers`, those
         that concern the connection or that the settings give are left out. Raises `UpstreamError`s; where the task
         is cancelled, the connection is closed. Raises `ValueError` for what cannot be sent.
+
+        The breaker is told of it and not asked: whoever has another upstream to ask looks at it first.
         """
+        began = time.monotonic()
+        finding_out = self.breaker is not None and self.breaker.enter()
+        self.in_flight += 1
+        try:
+            response = await self._send(method, path, body, headers)
+        except BaseException:
+            self._is_over()
+            raise
+        finally:
+            if finding_out and self.breaker is not None:
+                self.breaker.leave()
+        response.on_end(self._is_over)
+        if response.status < 400:
+            seconds = time.monotonic() - began
+            self.pace = seconds if self.pace is None else self.pace + _PACE_SHARE * (seconds - self.pace)
+        return response
+
+    def _is_over(self) -> None:
+        self.in_flight -= 1
+
+    async def _send(self, method: bytes, path: bytes, body: bytes, headers: Headers) -> Response:
         head = self._heads.get((method, path)) or self._head(method, path)
         if headers:
             head += self._added(headers)

@@ -1,16 +1,19 @@
-"""What the requests that were made anyway say about an upstream. Nothing is probed."""
+"""What the requests that were made anyway say about an upstream."""
 
 import time
 
+from transom.upstreams.breaker import Breaker
 from transom.upstreams.errors import UpstreamError
 
 
 class Health:
     """The last that was seen of one upstream. Times are seconds since the epoch; `None` is "not yet"."""
 
-    __slots__ = ("consecutive_failures", "last_answer_at", "last_error", "last_error_at")
+    __slots__ = ("breaker", "consecutive_failures", "last_answer_at", "last_error", "last_error_at")
 
-    def __init__(self) -> None:
+    def __init__(self, breaker: Breaker | None = None) -> None:
+        self.breaker = breaker
+        """What leaves the upstream alone when it keeps failing; it hears of every answer and every failure."""
         self.consecutive_failures: int = 0
         """Requests in a row that brought no usable answer."""
         self.last_error: str | None = None
@@ -30,6 +33,8 @@ class Health:
             return
         self.consecutive_failures = 0
         self.last_answer_at = time.time()
+        if self.breaker is not None:
+            self.breaker.answered()
 
     def failed(self, error: UpstreamError) -> None:
         """Note a failure, unless it says nothing about the upstream."""
@@ -40,3 +45,5 @@ class Health:
         self.consecutive_failures += 1
         self.last_error = text
         self.last_error_at = time.time()
+        if self.breaker is not None:
+            self.breaker.failed()

@@ -32,9 +32,10 @@ class Pool:
         timeouts: Timeouts,
         size: int,
         tls: ssl.SSLContext | None,
+        health: Health,
     ) -> None:
         self.name = name
-        self.health = Health()
+        self.health = health
         self._address = address
         self._timeouts = timeouts
         self._size = size

@@ -1,6 +1,7 @@
 """One answer while it arrives."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol, Self
 
 from transom.upstreams.errors import UpstreamAborted, UpstreamError, UpstreamTooLarge
@@ -25,7 +26,18 @@ class Response:
     cancelled aborts by itself. What had arrived before a failure is given out first, then the failure is raised.
     """
 
-    __slots__ = ("_loop", "_source", "_waiter", "buffered", "chunks", "complete", "error", "headers", "status")
+    __slots__ = (
+        "_ended",
+        "_loop",
+        "_source",
+        "_waiter",
+        "buffered",
+        "chunks",
+        "complete",
+        "error",
+        "headers",
+        "status",
+    )
 
     def __init__(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
         self.status = 0
@@ -41,6 +53,14 @@ class Response:
         self._source = source
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
+        self._ended: Callable[[], None] | None = None
+
+    def on_end(self, ended: Callable[[], None]) -> None:
+        """Call `ended` once no more of the answer will come: it is whole, or it failed. At once where that is so."""
+        if self.complete or self.error is not None:
+            ended()
+        else:
+            self._ended = ended
 
     async def read(self, limit: int) -> bytes:
         """Return the whole rest of the body. Above `limit` bytes it aborts and raises `UpstreamTooLarge`."""
@@ -101,6 +121,9 @@ class Response:
 
     def wake(self) -> None:
         """Let the reader look again. For the connection."""
+        if self._ended is not None and (self.complete or self.error is not None):
+            ended, self._ended = self._ended, None
+            ended()
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct, field
 
 from transom.config.secrets import SecretRef
 from transom.dialects.translate import DialectName
+from transom.upstreams.breaker import BreakerSettings
 from transom.values import Price
 
 Seconds = Annotated[float, Meta(gt=0)]
@@ -51,8 +52,10 @@ class UpstreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Whose public prices hold here, by the name that `genai-prices` has for it. Left out, the host tells."""
     prices: dict[str, Price | tuple[Price, ...]] = field(default_factory=dict)
     """What it asks for a model, by its own name of the model. Goes before a model's `price` and the public one."""
-    region: str | None = None
-    """Where the answering happens, in the operator's own words."""
+    region: Annotated[str, Meta(min_length=1)] | None = None
+    """Where the answering happens, in the operator's own words. Policies see it."""
+    breaker: BreakerSettings | None = None
+    """When it is left alone because it keeps failing. Left out: never."""
     ca_file: str | None = None
     """PEM file of the certificate authorities to trust instead of the system's. TLS is always verified."""
 

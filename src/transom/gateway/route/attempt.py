@@ -1,0 +1,60 @@
+"""One try at one target: asked, and sorted into an answer, or what it says of trying on."""
+
+import time
+
+import msgspec
+
+from transom.dialects.translate import Dialect
+from transom.errors import InvalidRequest, Refusal
+from transom.gateway.exchange import Exchange, Here
+from transom.gateway.route.refusals import not_ready, refusal_of, refusal_of_status
+from transom.gateway.route.retry import fault_of, fault_of_status, retry_after
+from transom.registry.routing import Fault
+from transom.upstreams.client import Upstream
+from transom.upstreams.errors import UpstreamError
+from transom.upstreams.response import Response, answered
+from transom.values import Target, Version
+
+_NEXT = frozenset((401, 403, 404, 408, 429))
+"""Besides 5xx, answers that say nothing of the request itself: another upstream may do better."""
+HERE = "transom"
+"""In the place of an upstream's name: Transom itself answered."""
+
+
+class Tried(msgspec.Struct):
+    """What came of one try: a usable answer's head and its dialect, or `refusal`, and what `retry.on` calls it."""
+
+    upstream: str
+    result: str
+    response: Response | None = None
+    spoken: Dialect | None = None
+    refusal: Refusal | None = None
+    fault: Fault | None = None
+    wait: float | None = None
+    """Seconds that the upstream asked to be left alone."""
+
+
+async def attempt(upstream: Upstream | None, target: Target, version: Version, exchange: Exchange) -> Tried:
+    """Ask one target. Raises nothing of an upstream's."""
+    if upstream is None:
+        # Only the embedded engine comes and goes; every other upstream is checked when the files are read.
+        return Tried(target.upstream, "not ready", refusal=not_ready(version))
+    try:
+        asked = exchange.ask(upstream, target.model)
+    except InvalidRequest as error:
+        return Tried(target.upstream, "cannot be told", refusal=error)
+    if isinstance(asked, Here):
+        return Tried(HERE, "estimated", answered(asked.body), exchange.dialect)
+    try:
+        response = await upstream.send(b"POST", asked.path, asked.body, asked.headers)
+    except UpstreamError as error:
+        return Tried(target.upstream, type(error).__name__, refusal=refusal_of(error, version), fault=fault_of(error))
+    status = response.status
+    if status < 500 and status not in _NEXT:
+        return Tried(target.upstream, str(status), response, asked.dialect)
+    # Nothing in this body is for the caller; a short one keeps the connection, any other costs it.
+    if not response.complete:
+        response.abort()
+    wait = retry_after(response.headers, time.time())
+    refusal = refusal_of_status(status, wait, version)
+    return Tried(target.upstream, str(status), refusal=refusal, fault=fault_of_status(status), wait=wait)

@@ -1,0 +1,266 @@
+"""Routing through the door: retries, breakers, regions, who answered, all on the record."""
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from tests.support.doors import QUICK, MakeServer
+from tests.support.server import NO_ENGINE, Server
+from tests.support.upstream import Script, Upstream
+from tests.support.wire import Reply, ask, chat, request, until
+
+from transom.app.declared import read_running, read_settings
+from transom.errors import ConfigErrors
+
+CHAT = "/v1/chat/completions"
+EAGER = "base_seconds = 0.01, cap_seconds = 0.02"
+UPSTREAMS = ("one", "two", "three", "sick", "limited", "waits", "late", "mends")
+SCRIPTS = {
+    "sick": Script(503),
+    "bad": Script(500),
+    "limited": Script(429, {"retry-after": "1000"}, b"{}"),
+    "waits": Script(429, {"retry-after": "0"}, b"{}"),
+    "late": Script(raw=b"", end="silence"),
+}
+POLICY = """
+@id("all") permit (principal, action, resource);
+@id("nobody-in-the-far-land")
+forbid (principal, action == Action::"infer", resource) when { context.region == "far" && resource.name == "borders" };
+@id("only-near") forbid (principal, action == Action::"infer", resource)
+when { resource.name == "near-only" && resource.regions.contains("far") };
+"""
+
+
+def settings(upstream: Upstream) -> str:
+    sections = [
+        f'[upstreams.{name}]\nbase_url = "{upstream.url_of(name)}"\ntimeouts = {QUICK}\n'
+        + {"two": 'region = "near"\n', "three": 'region = "far"\n'}.get(name, "")
+        for name in UPSTREAMS
+    ]
+    sections.append(
+        f"""
+[upstreams.fused]
+base_url = "{upstream.url_of("bad")}"
+breaker = {{ failures = 2, open_seconds = 1000 }}
+[upstreams.fused-too]
+base_url = "{upstream.url_of("bad")}"
+breaker = {{ failures = 2, open_seconds = 1000 }}
+[upstreams.flickers]
+base_url = "{upstream.url_of("flickers")}"
+breaker = {{ failures = 1, open_seconds = 0.05 }}
+
+[models.plain]
+route = ["one"]
+[models.shared]
+route = [{{ upstream = "one", weight = 1 }}, {{ upstream = "two", weight = 1 }}, {{ upstream = "three", priority = 9 }}]
+choose = "weighted"
+[models.stays]
+route = ["one", "two", "three"]
+sticky = "user"
+[models.ranks]
+route = [{{ upstream = "one", priority = 2 }}, {{ upstream = "two", priority = 1 }}]
+[models.again]
+route = ["sick"]
+retry = {{ attempts = 3, {EAGER} }}
+[models.mending]
+route = ["mends"]
+retry = {{ attempts = 3, {EAGER} }}
+[models.patient]
+route = ["waits", "one"]
+retry = {{ {EAGER} }}
+[models.hopeless]
+route = ["limited"]
+retry = {{ attempts = 5, {EAGER}, budget_seconds = 5 }}
+[models.not-twice]
+route = ["late"]
+retry = {{ {EAGER} }}
+[models.twice]
+route = ["late"]
+retry = {{ on = ["timeout"], {EAGER} }}
+[models.fuses]
+route = ["fused", "one"]
+[models.all-fused]
+route = ["fused", "fused-too"]
+[models.recovers]
+route = ["flickers"]
+[models.borders]
+route = ["three", "two"]
+[models.near-only]
+route = ["three"]
+"""
+    )
+    return "\n".join(sections)
+
+
+@pytest.fixture(scope="module")
+def vendor() -> Iterator[Upstream]:
+    with Upstream(SCRIPTS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def door(vendor: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("routing") / "home"
+    with Server(home, NO_ENGINE + settings(vendor), policies=POLICY) as server:
+        yield server.start()
+
+
+def say(door: Server, model: str, **fields: object) -> Reply:
+    body = json.dumps(json.loads(chat(model)) | fields).encode()
+    data = request("POST", CHAT, key=door.key, body=body)
+    return asyncio.run(ask(door.port, data, seconds=10))
+
+
+def tries(door: Server, reply: Reply) -> list[tuple[str, str]]:
+    return [(each.upstream, each.result) for each in door.outcome(reply.decision).attempts]
+
+
+def test_the_answer_says_who_gave_it(door: Server) -> None:
+    for stream in (False, True):
+        reply = say(door, "plain", stream=stream)
+        assert (reply.header("transom-model"), reply.header("transom-upstream")) == ("plain@1", "one")
+        outcome = door.outcome(reply.decision)
+        assert (outcome.upstream, outcome.version) == ("one", None)
+        assert [each.waited for each in outcome.attempts] == [None]
+
+
+def test_weights_spread_and_the_next_priority_is_not_asked(door: Server) -> None:
+    asked = Counter(say(door, "shared").header("transom-upstream") for _ in range(30))
+    assert set(asked) == {"one", "two"}
+
+
+def test_the_lower_priority_number_goes_first(door: Server) -> None:
+    assert say(door, "ranks").header("transom-upstream") == "two"
+
+
+def test_a_user_stays_and_users_are_spread(door: Server) -> None:
+    first = {user: say(door, "stays", user=user).header("transom-upstream") for user in map(str, range(12))}
+    assert len(set(first.values())) > 1
+    assert {user: say(door, "stays", user=user).header("transom-upstream") for user in first} == first
+
+
+def test_one_that_fails_is_asked_again_and_every_try_is_on_record(door: Server) -> None:
+    reply = say(door, "again")
+    assert reply.status == 502
+    attempts = door.outcome(reply.decision).attempts
+    assert [(each.upstream, each.result) for each in attempts] == [("sick", "503")] * 3
+    assert attempts[0].waited is None
+    assert all(each.waited is not None for each in attempts[1:])
+
+
+def test_one_that_mends_answers(door: Server, vendor: Upstream) -> None:
+    broken = threading.Event()
+    vendor.scripts["mends"] = Script(500, gate=broken)
+
+    async def scenario() -> Reply:
+        data = request("POST", CHAT, key=door.key, body=chat("mending"))
+        answering = asyncio.create_task(ask(door.port, data, seconds=10))
+        await until(lambda: vendor.asked["mends"] == 1)
+        vendor.scripts["mends"] = Script()
+        broken.set()
+        return await answering
+
+    reply = asyncio.run(scenario())
+    assert reply.status == 200
+    assert tries(door, reply) == [("mends", "500"), ("mends", "200")]
+
+
+def test_others_are_asked_before_anybody_waits(door: Server) -> None:
+    reply = say(door, "patient")
+    assert reply.status == 200
+    assert tries(door, reply) == [("waits", "429"), ("one", "200")]
+
+
+def test_a_wish_to_wait_beyond_the_budget_is_handed_on(door: Server) -> None:
+    reply = say(door, "hopeless")
+    assert (reply.status, reply.header("retry-after")) == (429, "1000")
+    assert tries(door, reply) == [("limited", "429")]
+
+
+def test_what_may_have_been_worked_on_is_repeated_only_where_the_settings_say_so(door: Server) -> None:
+    assert tries(door, say(door, "not-twice")) == [("late", "UpstreamTimedOut")]
+    assert tries(door, say(door, "twice")) == [("late", "UpstreamTimedOut")] * 2
+
+
+def test_an_open_breaker_is_passed_over_and_asked_where_all_are_open(door: Server) -> None:
+    results = [tries(door, say(door, "fuses")) for _ in range(4)]
+    failing, open_ = [("fused", "500"), ("one", "200")], [("fused", "breaker open"), ("one", "200")]
+    assert results == [failing, failing, open_, open_]
+    # The other one opens later: the first to open is asked again first.
+    for _ in range(2):
+        assert tries(door, say(door, "all-fused")) == [("fused", "breaker open"), ("fused-too", "500")]
+    last = tries(door, say(door, "all-fused"))
+    assert last == [("fused", "breaker open"), ("fused-too", "breaker open"), ("fused", "500")]
+
+
+def test_a_breaker_closes_with_the_first_answer(door: Server, vendor: Upstream) -> None:
+    vendor.scripts["flickers"] = Script(500)
+    assert say(door, "recovers").status == 502
+    del vendor.scripts["flickers"]
+    assert say(door, "recovers").status == 200
+    assert tries(door, say(door, "recovers")) == [("flickers", "200")]
+
+
+def test_a_route_does_not_cross_a_border_that_policy_draws(door: Server) -> None:
+    reply = say(door, "borders")
+    assert (reply.status, reply.header("transom-upstream")) == (200, "two")
+    assert tries(door, reply) == [("three", "not permitted"), ("two", "200")]
+
+
+def test_policy_sees_the_regions_of_a_whole_route(door: Server) -> None:
+    reply = say(door, "near-only")
+    assert reply.status == 403
+    assert "only-near" in reply.error["message"]
+
+
+BROKEN = """
+[upstreams.a]
+base_url = "http://127.0.0.1:1/v1"
+region = "near"
+[upstreams.b]
+base_url = "http://127.0.0.1:1/v1"
+"""
+
+
+def problems(server: Server) -> str:
+    """What `transom config check` says is wrong."""
+    with pytest.raises(ConfigErrors) as raised:
+        read_running(server.home, read_settings(server.home))
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('route = ["a"]\nchoose = "weighted"', "nothing to choose"),
+        ('route = ["a", { upstream = "b", priority = 1 }]\nsticky = "caller"', "nothing to choose"),
+        ('route = ["a", { upstream = "b", weight = 2 }]', "Nothing here goes by weights"),
+        ('route = ["a", "b"]\nchoose = "fastest"\nsticky = "user"', "leaves 'fastest' nothing to choose"),
+        ('route = ["a", { upstream = "b", weight = 0 }]\nchoose = "weighted"', "weight"),
+        ('route = ["a"]\nretry = { attempts = 1 }', "attempts"),
+        ('route = ["a"]\nretry = { on = ["4xx"] }', "not one of its choices"),
+        ('route = ["a"]\nfallback = ["nobody"]', "No model is called"),
+        ('route = ["a"]\nfallback = ["m@1"]', "cannot stand in for itself"),
+        ('route = ["a"]\nfallback = ["v"]\n[models.v]\nroute = ["b"]\nkind = "embedding"', "of kind embedding"),
+        ('route = ["a"]\nfallback = ["o", "o@1"]\n[models.o]\nroute = ["b"]', "named before"),
+    ],
+)
+def test_routing_that_can_match_nothing_is_refused_with_its_place(
+    make_server: MakeServer, text: str, said: str
+) -> None:
+    extra = "" if '"b"' in text else '[models.other]\nroute = ["b"]\n'
+    server = make_server(NO_ENGINE + BROKEN + extra + "[models.m]\n" + text + "\n")
+    wrong = problems(server)
+    assert said in wrong
+    assert "transom.toml:" in wrong
+
+
+@pytest.mark.parametrize("asked", ['context.region == "nowhere"', 'resource.regions.contains("nowhere")'])
+def test_a_region_that_no_upstream_has_is_refused(make_server: MakeServer, asked: str) -> None:
+    policy = f'@id("x") forbid (principal, action == Action::"infer", resource) when {{ {asked} }};'
+    text = BROKEN + '[models.m]\nroute = ["a", "b"]\n'
+    server = make_server(NO_ENGINE + text, policies=policy)
+    assert 'is never "nowhere"' in problems(server)
