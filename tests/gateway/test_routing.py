@@ -24,6 +24,7 @@ SCRIPTS = {
     "limited": Script(429, {"retry-after": "1000"}, b"{}"),
     "waits": Script(429, {"retry-after": "0"}, b"{}"),
     "late": Script(raw=b"", end="silence"),
+    "vitals": Script(body=b"{}"),
 }
 POLICY = """
 @id("all") permit (principal, action, resource);
@@ -31,6 +32,12 @@ POLICY = """
 forbid (principal, action == Action::"infer", resource) when { context.region == "far" && resource.name == "borders" };
 @id("only-near") forbid (principal, action == Action::"infer", resource)
 when { resource.name == "near-only" && resource.regions.contains("far") };
+@id("secret") forbid (principal, action == Action::"infer", resource) when { resource.name == "secret" };
+@id("brief") @retain("1d") permit (principal, action == Action::"infer", resource) when { resource.name == "brief" };
+@id("sealed") @record("commitment")
+permit (principal, action == Action::"infer", resource) when { resource.name == "sealed" };
+@id("checked") @safeguards("secrets")
+permit (principal, action == Action::"infer", resource) when { resource.name == "checked" };
 """
 
 
@@ -52,6 +59,41 @@ breaker = {{ failures = 2, open_seconds = 1000 }}
 base_url = "{upstream.url_of("flickers")}"
 breaker = {{ failures = 1, open_seconds = 0.05 }}
 
+[upstreams.narrow]
+base_url = "{upstream.url_of("held")}"
+max_concurrent = 1
+queue = 1
+queue_seconds = 30
+[upstreams.narrower]
+base_url = "{upstream.url_of("held")}"
+max_concurrent = 1
+queue = 0
+[upstreams.watched]
+base_url = "{upstream.url_of("good")}"
+health = {{ path = "/vitals/chat/completions", every_seconds = 0.05, timeout_seconds = 5 }}
+
+[models.secret]
+route = ["one"]
+[models.brief]
+route = ["one"]
+[models.sealed]
+route = ["one"]
+[models.checked]
+route = ["one"]
+[models.falls]
+route = ["sick"]
+fallback = ["secret", "checked", "sealed", "brief", "borders", "plain"]
+[models.falls-in-vain]
+route = ["sick"]
+fallback = ["secret", "again"]
+[models.squeezed]
+route = ["narrow"]
+[models.pinched]
+route = ["narrower", "one"]
+[models.crushed]
+route = ["narrower"]
+[models.examined]
+route = ["watched", "one"]
 [models.plain]
 route = ["one"]
 [models.shared]
@@ -194,6 +236,7 @@ def test_an_open_breaker_is_passed_over_and_asked_where_all_are_open(door: Serve
         assert tries(door, say(door, "all-fused")) == [("fused", "breaker open"), ("fused-too", "500")]
     last = tries(door, say(door, "all-fused"))
     assert last == [("fused", "breaker open"), ("fused-too", "breaker open"), ("fused", "500")]
+    assert say(door, "all-fused").error["code"] == "upstream_failed"
 
 
 def test_a_breaker_closes_with_the_first_answer(door: Server, vendor: Upstream) -> None:
@@ -214,6 +257,94 @@ def test_policy_sees_the_regions_of_a_whole_route(door: Server) -> None:
     reply = say(door, "near-only")
     assert reply.status == 403
     assert "only-near" in reply.error["message"]
+
+
+def test_a_stand_in_answers_only_as_policy_allows_and_as_what_was_done_covers(door: Server) -> None:
+    reply = say(door, "falls")
+    assert (reply.status, reply.header("transom-model")) == (200, "borders@1")
+    outcome = door.outcome(reply.decision)
+    assert (outcome.version, outcome.upstream) == ("borders@1", "two")
+    assert [(each.model, each.upstream, each.result) for each in outcome.attempts] == [
+        (None, "sick", "503"),
+        ("secret@1", "one", "not permitted"),
+        ("checked@1", "one", "not covered"),
+        ("sealed@1", "one", "not covered"),
+        ("brief@1", "one", "not covered"),
+        ("borders@1", "three", "not permitted"),
+        ("borders@1", "two", "200"),
+    ]
+
+
+def test_where_no_stand_in_answers_the_callers_own_model_is_what_they_hear_of(door: Server) -> None:
+    reply = say(door, "falls-in-vain")
+    assert reply.status == 502
+    assert "falls-in-vain@1" in reply.error["message"]
+    assert door.outcome(reply.decision).version is None
+
+
+@pytest.fixture
+def held(vendor: Upstream) -> Iterator[threading.Event]:
+    """What the script `held` waits for before it ends an answer."""
+    flag = threading.Event()
+    vendor.scripts["held"] = Script(hold=flag)
+    yield flag
+    flag.set()
+
+
+def test_an_upstream_is_asked_by_so_many_at_once_streams_included(
+    door: Server, vendor: Upstream, held: threading.Event
+) -> None:
+    async def scenario() -> None:
+        def begin(model: str, *, stream: bool = False) -> asyncio.Task[Reply]:
+            return asyncio.create_task(
+                ask(door.port, request("POST", CHAT, key=door.key, body=chat(model, stream=stream)))
+            )
+
+        asked = vendor.asked["held"]
+        first = begin("squeezed", stream=True)
+        await until(lambda: vendor.asked["held"] == asked + 1)
+        second = begin("squeezed")
+        await until(lambda: metric(door, "transom_upstream_waiting", "narrow") == 1)
+        third = await begin("squeezed")
+        assert (third.status, third.error["code"], third.header("retry-after")) == (429, "upstreams_busy", "1")
+        assert tries(door, third) == [("narrow", "UpstreamBusy")]
+        assert vendor.asked["held"] == asked + 1
+        held.set()
+        assert [(await each).status for each in (first, second)] == [200, 200]
+        await until(lambda: metric(door, "transom_upstream_in_flight", "narrow") == 0)
+
+    asyncio.run(scenario())
+
+
+def test_one_that_is_full_is_passed_over(door: Server, vendor: Upstream, held: threading.Event) -> None:
+    async def scenario() -> None:
+        asked = vendor.asked["held"]
+        data = request("POST", CHAT, key=door.key, body=chat("crushed"))
+        first = asyncio.create_task(ask(door.port, data))
+        await until(lambda: vendor.asked["held"] == asked + 1)
+        reply = await ask(door.port, request("POST", CHAT, key=door.key, body=chat("pinched")))
+        assert tries(door, reply) == [("narrower", "UpstreamBusy"), ("one", "200")]
+        held.set()
+        assert (await first).status == 200
+
+    asyncio.run(scenario())
+
+
+def metric(door: Server, name: str, upstream: str) -> float:
+    said = door.get("/metrics").text
+    return float(said.partition(f'{name}{{upstream="{upstream}"}} ')[2].partition("\n")[0])
+
+
+def test_one_whose_health_check_fails_is_left_alone_until_it_is_well(door: Server, vendor: Upstream) -> None:
+    def wait(well: int) -> None:
+        asyncio.run(until(lambda: metric(door, "transom_upstream_well", "watched") == well))
+
+    vendor.scripts["vitals"] = Script(503, body=b"{}")
+    wait(0)
+    assert tries(door, say(door, "examined")) == [("watched", "unhealthy"), ("one", "200")]
+    vendor.scripts["vitals"] = Script(body=b"{}")
+    wait(1)
+    assert tries(door, say(door, "examined")) == [("watched", "200")]
 
 
 BROKEN = """
@@ -242,6 +373,15 @@ def problems(server: Server) -> str:
         ('route = ["a", { upstream = "b", weight = 0 }]\nchoose = "weighted"', "weight"),
         ('route = ["a"]\nretry = { attempts = 1 }', "attempts"),
         ('route = ["a"]\nretry = { on = ["4xx"] }', "not one of its choices"),
+        ('route = ["a"]\n[upstreams.c]\nbase_url = "http://127.0.0.1:1"\nqueue = 3', "nothing without max_concurrent"),
+        (
+            'route = ["a"]\n[upstreams.c]\nbase_url = "http://127.0.0.1:1"\nmax_concurrent = 600',
+            "above max_connections",
+        ),
+        (
+            'route = ["a"]\n[upstreams.c]\nbase_url = "http://127.0.0.1:1"\nhealth = { path = "x" }',
+            "begin with a slash",
+        ),
         ('route = ["a"]\nfallback = ["nobody"]', "No model is called"),
         ('route = ["a"]\nfallback = ["m@1"]', "cannot stand in for itself"),
         ('route = ["a"]\nfallback = ["v"]\n[models.v]\nroute = ["b"]\nkind = "embedding"', "of kind embedding"),

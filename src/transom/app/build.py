@@ -97,6 +97,7 @@ def build(stores: Stores) -> Parts:
         retain_seconds=settings.retention.default,
     )
     door = Door(running, settings.server, keyring, decisions, telemetry, stores.database)
+    telemetry.upstreams = lambda: door.running.upstreams
     sequencer = SequencerThread(
         Sequencer(stores.database, stores.objects, stores.keys, instance=instance),
         interval=settings.ledger.interval_seconds,

@@ -15,6 +15,7 @@ from transom.app.server import Server, build_server, drop_slow_heads
 from transom.decisions.recover import bury, recover
 from transom.errors import NotDurable, StorageError
 from transom.gateway.running import Door
+from transom.upstreams.probing import Probing
 
 _log = logging.getLogger("transom")
 
@@ -43,6 +44,7 @@ async def serve(stores: Stores, listener: socket.socket, link: EngineLink, start
     _stop_on_signals(server, parts.door)
     work = (
         reloader.watch(),
+        Probing(lambda: parts.door.running.upstreams).run(),
         housekeeping.run(),
         drop_slow_heads(server, stores.settings.server.header_seconds),
     )

@@ -34,7 +34,7 @@ class UpstreamState(msgspec.Struct, frozen=True):
 
     name: str
     model: str
-    state: Literal["answering", "failing", "not asked yet", "not ready"]
+    state: Literal["answering", "failing", "left alone", "not asked yet", "not ready"]
     said: str
     error: str | None = None
 
@@ -123,6 +123,11 @@ def _model(version: Version, running: Running, *, errors: bool) -> ModelState:
 def _upstream(target: Target, upstream: Upstream | None, errors: bool) -> UpstreamState:  # noqa: FBT001 - two callers' whole difference
     if upstream is None:
         return UpstreamState(target.upstream, target.model, "not ready", "is not ready yet")
+    why = upstream.left_alone
+    if why is not None:
+        said = "is left alone: its health check fails" if upstream.unwell else "is left alone: it kept failing"
+        error = upstream.unwell or upstream.health.last_error
+        return UpstreamState(target.upstream, target.model, "left alone", said, error if errors else None)
     health = upstream.health
     if health.consecutive_failures:
         said = f"{health.consecutive_failures} in a row brought no answer"

@@ -63,7 +63,7 @@ class _Journey:
         self._outcome = outcome
         self._refusal: Refusal | None = None
         self._left_alone: list[_Candidate] = []
-        """Targets that were not asked because their breaker is open."""
+        """Targets that were not asked because their upstream is thought not to be well."""
         self._asked = False
 
     async def go(self, version: Version) -> tuple[Dialect, Response]:
@@ -80,7 +80,8 @@ class _Journey:
         if found is None and self._left_alone and not self._asked:
             # Where nobody is thought to be well, who was given up first has had the most time to recover: refusing
             # without a try would be certain to help nobody.
-            found = await self._ask(min(self._left_alone, key=_opened_at))
+            found = await self._ask(min(self._left_alone, key=_since))
+            found = found if found.response is not None else None
         if found is not None:
             assert found.spoken is not None
             assert found.response is not None
@@ -94,10 +95,10 @@ class _Journey:
         while waiting:
             candidate = await _next(waiting)
             waiting.remove(candidate)
-            breaker = candidate.upstream.breaker if candidate.upstream is not None else None
-            if breaker is not None and not breaker.lets_through:
+            why = None if candidate.upstream is None else candidate.upstream.left_alone
+            if why is not None:
                 self._left_alone.append(candidate)
-                self._note(candidate, candidate.step.target.upstream, "breaker open", 0.0)
+                self._note(candidate, candidate.step.target.upstream, why, 0.0)
                 continue
             tried = await self._ask(candidate)
             if tried.response is not None:
@@ -163,7 +164,5 @@ async def _next(waiting: list[_Candidate]) -> _Candidate:
     return soonest
 
 
-def _opened_at(candidate: _Candidate) -> float:
-    assert candidate.upstream is not None
-    assert candidate.upstream.breaker is not None
-    return candidate.upstream.breaker.opened_at
+def _since(candidate: _Candidate) -> float:
+    return 0.0 if candidate.upstream is None else candidate.upstream.left_alone_since

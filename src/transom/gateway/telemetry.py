@@ -5,13 +5,15 @@ Counting is plain integers, since it happens several times a request; Prometheus
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
 from transom.decisions.record import Outcome, Record
+from transom.gateway.upstream_metrics import upstream_metrics
+from transom.upstreams.client import Upstream
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _WAIT_SECONDS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.05, 0.5, 5.0)
@@ -55,6 +57,8 @@ class Telemetry:
         self._durable = Times(_COMMIT_SECONDS)
         self._wait = Times(_WAIT_SECONDS)
         self._writes = 0
+        self.upstreams: Callable[[], Mapping[str, Upstream]] = dict
+        """The upstreams in force."""
         self.engine_up = False
         """Whether the embedded engine is ready."""
         self._registry = CollectorRegistry()
@@ -141,6 +145,7 @@ class Telemetry:
             self._wait,
         )
         yield _counter("transom_durable_writes", "Writes made durable.", (), [((), self._writes)])
+        yield from upstream_metrics(self.upstreams())
         yield GaugeMetricFamily(
             "transom_engine_up", "1 while the embedded engine is ready.", value=float(self.engine_up)
         )

@@ -11,6 +11,7 @@ from transom.config.secrets import SecretRef
 from transom.errors import ConfigError
 from transom.upstreams.breaker import Breaker
 from transom.upstreams.errors import UpstreamReset
+from transom.upstreams.gate import Gate
 from transom.upstreams.health import Health
 from transom.upstreams.pool import Pool
 from transom.upstreams.response import Response
@@ -66,8 +67,14 @@ class Upstream:
         # Before the context below reads the file: if it changes in between, `is_current` says so.
         self._authorities = _authorities_digest(name, settings)
         self.breaker = None if settings.breaker is None else Breaker(settings.breaker)
-        self.in_flight = 0
-        """Requests that were sent and whose answers are not over."""
+        self.unwell: str | None = None
+        """What its health check found wrong, while it does."""
+        self.unwell_since = 0.0
+        """Of `time.monotonic`."""
+        places = settings.max_concurrent
+        self._gate = Gate(
+            name, places, (places or 0) if settings.queue is None else settings.queue, settings.queue_seconds or 5.0
+        )
         self.pace: float | None = None
         """Seconds until an answer begins, as an exponentially weighted moving average; `None` before the first."""
         self._pool = Pool(
@@ -89,6 +96,28 @@ class Upstream:
         """Connections open, of these idle, and requests that wait for one."""
         return self._pool.counts
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that were sent and whose answers are not over."""
+        return self._gate.inside
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait to be sent: for a place, or for a connection."""
+        return self._gate.waiting + self._pool.counts[2]
+
+    @property
+    def left_alone(self) -> str | None:
+        """Why it should not be asked now, in the words of the record; `None` where it may be."""
+        if self.unwell is not None:
+            return "unhealthy"
+        return None if self.breaker is None or self.breaker.lets_through else "breaker open"
+
+    @property
+    def left_alone_since(self) -> float:
+        """Since when, of `time.monotonic`, where it is left alone."""
+        return self.unwell_since if self.unwell is not None or self.breaker is None else self.breaker.opened_at
+
     def is_current(self, wanted: UpstreamSettings) -> bool:
         """Say whether a client made of `wanted` now would be this one again, secrets and authorities included.
 
@@ -107,27 +136,24 @@ class Upstream:
         that concern the connection or that the settings give are left out. Raises `UpstreamError`s; where the task
         is cancelled, the connection is closed. Raises `ValueError` for what cannot be sent.
 
-        The breaker is told of it and not asked: whoever has another upstream to ask looks at it first.
+        What it says of being `left_alone` does not keep it from being asked: the caller decides.
         """
+        await self._gate.enter()
         began = time.monotonic()
         finding_out = self.breaker is not None and self.breaker.enter()
-        self.in_flight += 1
         try:
             response = await self._send(method, path, body, headers)
         except BaseException:
-            self._is_over()
+            self._gate.leave()
             raise
         finally:
             if finding_out and self.breaker is not None:
                 self.breaker.leave()
-        response.on_end(self._is_over)
+        response.on_end(self._gate.leave)
         if response.status < 400:
             seconds = time.monotonic() - began
             self.pace = seconds if self.pace is None else self.pace + _PACE_SHARE * (seconds - self.pace)
         return response
-
-    def _is_over(self) -> None:
-        self.in_flight -= 1
 
     async def _send(self, method: bytes, path: bytes, body: bytes, headers: Headers) -> Response:
         head = self._heads.get((method, path)) or self._head(method, path)

@@ -29,6 +29,20 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     """From sending the request to the answer's last byte."""
 
 
+class Probe(Struct, frozen=True, forbid_unknown_fields=True):
+    """`health`: how an upstream is asked whether it is well."""
+
+    path: str
+    """From the root of its host, whatever path `base_url` has: `/health`. It must answer 2xx."""
+    every_seconds: Seconds = 10.0
+    timeout_seconds: Seconds = 2.0
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError`, which msgspec reports with the place in the file, where the path cannot be asked for."""
+        if not self.path.startswith("/") or not self.path.isascii() or not self.path.isprintable() or " " in self.path:
+            raise ValueError("path must begin with a slash and be plain ASCII without spaces: /health")
+
+
 class UpstreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """One upstream: where it is, how it is asked, and how long it may take."""
 
@@ -56,6 +70,14 @@ class UpstreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the answering happens, in the operator's own words. Policies see it."""
     breaker: BreakerSettings | None = None
     """When it is left alone because it keeps failing. Left out: never."""
+    health: Probe | None = None
+    """How it is asked whether it is well; it is left alone while it does not say so. Left out: it is not asked."""
+    max_concurrent: Annotated[int, Meta(ge=1)] | None = None
+    """Requests under way at most, streams included. Left out: no limit but the connections."""
+    queue: Annotated[int, Meta(ge=0)] | None = None
+    """How many may wait for one of `max_concurrent` places. Left out: as many as there are places."""
+    queue_seconds: Seconds | None = None
+    """How long one waits at most. Left out: 5."""
     ca_file: str | None = None
     """PEM file of the certificate authorities to trust instead of the system's. TLS is always verified."""
 
@@ -63,6 +85,11 @@ class UpstreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
         """Raise `ValueError`, which msgspec reports with the place in the file, where the address cannot be used."""
         if not split_base_url(self.base_url).tls and self.ca_file is not None:
             raise ValueError("ca_file is for https, and base_url is http: nothing would be verified with it")
+        if self.max_concurrent is None:
+            if self.queue is not None or self.queue_seconds is not None:
+                raise ValueError("queue and queue_seconds mean nothing without max_concurrent: add it or remove them")
+        elif self.max_concurrent > self.max_connections:
+            raise ValueError("max_concurrent is above max_connections, which are as many as can be under way at once")
 
     @property
     def key_in(self) -> str:
