@@ -92,6 +92,7 @@ async def _pass_on(
     """Send events as they become whole. Raises `UpstreamFailed` past `limit` bytes of the upstream's."""
     size = 0
     while chunk:
+        is_first = size == 0
         size += len(chunk)
         if size > limit:
             response.abort()
@@ -99,5 +100,6 @@ async def _pass_on(
         whole = passing.feed(chunk)
         if whole:
             sent.append(whole)
+        if whole or is_first:  # the answer's head waits for what follows it: it must not wait for words
             await request.write(whole, more=True)
         chunk = await response.next()
