@@ -178,3 +178,30 @@ description = "{mark}"
             assert mark not in page.text, path
             assert "<script>1" not in page.text, path
         assert "&lt;img" in visitor.get("/").text
+
+
+LIMITS = """
+[[limits]]
+name = "sams-share"
+group = "students"
+money = { amount = "0.01", currency = "USD", per = "total" }
+warn_at = ["0.0001"]
+"""
+
+
+def test_budgets_are_shown_with_what_is_spent_and_to_whom(tmp_path: Path, upstream: Upstream) -> None:
+    with open_door(tmp_path / "home", upstream, LIMITS) as door:
+        visitor = door.sign_in("omar")
+        assert "Nothing is spent or held yet of: <b>sams-share</b>" in visitor.get("/budgets").text
+        spent = door.server.chat("small", door.keys["sam"].key, max_tokens=20)
+        assert spent.status == 200
+        door.server.outcome(spent.decision)
+        page = visitor.get("/budgets").text
+        for said in ("sams-share", ">sam<", door.keys["sam"].id, "0.01 USD", "in all", 'class="passed"', "past 0.01 %"):
+            assert said in page
+        assert door.sign_in("alice").get("/budgets").status == 200
+        assert door.send_key(door.keys["dana"].key).status == 403
+
+
+def test_where_no_budget_is_declared_the_page_says_how(door: Door) -> None:
+    assert "No budget is declared" in door.sign_in("omar").get("/budgets").text

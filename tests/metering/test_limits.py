@@ -119,7 +119,7 @@ def test_a_charge_is_what_was_spent_where_it_counts_and_all_where_nobody_knows()
     calls = Hold("c", 1, Limit("c", "calls", 100, (), ""))
     assert [each.amount for each in charges((whole, one, calls), "x", 7)] == [7, 7, 0]
     assert [each.amount for each in charges((whole, one, calls), "y", 70)] == [70, 0, 0]
-    assert [each.amount for each in charges((whole, one, calls), None, None)] == [50, 0, 0]
+    assert [each.amount for each in charges((whole, one, calls), None, None)] == [50, 50, 0]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def permits(
     ("group", "may"),
     [
         ("operators", set(ACTIONS) - set(ON_MODELS)),
-        ("auditors", {"list_models", "read_decisions", "read_ledger", "read_metrics", "view_console"}),
+        ("auditors", {"list_models", "read_budgets", "read_decisions", "read_ledger", "read_metrics", "view_console"}),
         ("developers", {"list_models", "read_ledger"}),
         ("students", {"list_models", "read_ledger"}),
         ("monitors", {"read_ledger", "read_metrics"}),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from transom.app.alerts import upstream_of, url_of
 from transom.app.home import Home
 from transom.app.speaking import speaking_problems
 from transom.config.digest import digest
@@ -21,7 +22,7 @@ from transom.metering.limits import Limits
 from transom.metering.prices import prices_problem
 from transom.metering.rates import SCHEMES as RATES_SCHEMES
 from transom.metering.rates import Rates
-from transom.metering.settings import LimitSettings
+from transom.metering.settings import AlertSettings, LimitSettings
 from transom.metering.sheet import PriceSheet, Seller
 from transom.metering.vendor import knows
 from transom.policy.reload import load_policies
@@ -56,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True):
     models: dict[str, ModelSettings]
     safeguards: dict[str, SafeguardSettings]
     limits: tuple[LimitSettings, ...]
+    alerts: AlertSettings
     source: Source
 
     @property
@@ -112,6 +114,7 @@ def _running(home: Home, settings: Settings, before: Running | None) -> Running:
     problems = _unasked_safeguards(settings, policies)
     prices = _price_sheet(settings, registry)
     problems += unpriced(settings.limits, registry.versions, prices)
+    problems += _alert_problems(settings)
     upstreams = _upstreams(settings, {} if before is None else before.upstreams, problems)
     if problems:
         raise ConfigErrors(problems)
@@ -200,6 +203,22 @@ def _price_problems(settings: Settings) -> list[ConfigError]:
 
 def _listed(price: Price | tuple[Price, ...]) -> tuple[Price, ...]:
     return (price,) if isinstance(price, Price) else price
+
+
+def _alert_problems(settings: Settings) -> list[ConfigError]:
+    """Find a webhook that cannot be asked, or that nothing would ever be told to."""
+    if settings.alerts.webhook is None:
+        return []
+    try:
+        url = url_of(settings.alerts)
+        assert url is not None
+        upstream_of(url)
+    except ConfigError as error:
+        return [error]
+    if any(limit.warn_at for limit in settings.limits):
+        return []
+    what = "No limit has `warn_at`, so nothing is ever told. Add it to a limit, or remove the webhook."
+    return [ConfigError(what, file="alerts.webhook")]
 
 
 def _rates(settings: Settings) -> Rates:

@@ -7,18 +7,24 @@ from collections.abc import Awaitable, Callable
 
 from sqlalchemy import Connection
 
+from transom.app.alerts import Alerts
 from transom.app.build import Parts
 from transom.decisions import store
 from transom.decisions.governance import erase_expired
 from transom.decisions.recover import recover
 from transom.decisions.writer import end_buried
-from transom.errors import NotDurable, StorageError
+from transom.errors import ConfigError, NotDurable, StorageError
 from transom.ledger.entry import AccessEntry, new_id, timestamp
+from transom.metering.settings import AlertSettings
+from transom.metering.store import forget
 
 _log = logging.getLogger("transom.housekeeping")
 _BEAT_SECONDS = 5.0
 _COUNTS_SECONDS = 60.0
 _RATES_SECONDS = 1.0
+_ALERTS_SECONDS = 1.0
+_KEPT_MS = 90 * 86_400_000
+"""How long a counter whose window is over, and an alert that was sent, can be looked up in the database."""
 _ERASE_SECONDS = 60.0
 _ERASE_BATCH = 100
 """Each may be tens of megabytes, and decisions wait meanwhile."""
@@ -29,6 +35,9 @@ class Housekeeping:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._alerts = Alerts(parts.stores.database, parts.door.keyring)
+        self.alert_settings: Callable[[], AlertSettings] = lambda: parts.stores.settings.alerts
+        """What the files say now of where alerts go."""
         self._counted_from = _now()
 
     async def run(self) -> None:
@@ -37,6 +46,7 @@ class Housekeeping:
             _every(_BEAT_SECONDS, self.beat),
             _every(_COUNTS_SECONDS, self.note_counts),
             _every(_RATES_SECONDS, self.check_rates),
+            _every(_ALERTS_SECONDS, self.send_alerts),
             _every(_ERASE_SECONDS, self.erase),
         )
 
@@ -84,6 +94,15 @@ class Housekeeping:
         if rates:
             await rates.check()
 
+    async def send_alerts(self) -> None:
+        """Tell the webhook of what has passed a threshold."""
+        if any(rule.limit.warn_at for rule in self._parts.door.running.limits.rules):
+            await self._alerts.send(self.alert_settings())
+
+    async def close(self) -> None:
+        """End the connections of its own."""
+        await self._alerts.close()
+
     async def erase(self) -> None:
         """Delete prompts and answers whose retention has ended, and say in the ledger that it was done."""
         now, instance = _now(), self._parts.instance
@@ -93,6 +112,7 @@ class Housekeeping:
 
         while await self._parts.stores.database.run(work, write=True) == _ERASE_BATCH:
             pass
+        await self._parts.stores.database.run(lambda connection: forget(connection, now - _KEPT_MS), write=True)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
@@ -100,7 +120,7 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
-        except (StorageError, NotDurable) as error:
+        except (StorageError, NotDurable, ConfigError) as error:
             _log.warning("%s", error)
         await asyncio.sleep(seconds)
 

@@ -34,7 +34,8 @@ class Reloader:
         self._link = link
         self._workers = workers
         self._turn = asyncio.Lock()
-        self._settings = parts.stores.settings
+        self.settings = parts.stores.settings
+        """What the files said when they were last taken up."""
         self._referenced: tuple[Path, ...] = ()
         # Nothing yet, so that the first look takes up whatever was edited while the process started.
         self._seen: dict[Path, Stamp | None] = {}
@@ -67,7 +68,7 @@ class Reloader:
             door.telemetry.reloaded("refused")
             _log.error("the files are not taken up, what ran before stays: %s", error)
             raise error if isinstance(error, ConfigError) else ConfigError(f"{error}") from error
-        self._settings = settings
+        self.settings = settings
         door.reload_problem = None
         # The engine may have come or gone while the files were read.
         if EMBEDDED in before.upstreams:
@@ -97,7 +98,7 @@ class Reloader:
 
     def _refuse_new_engine(self, settings: Settings) -> None:
         """Refuse a new route to an engine that nobody started: it would never be ready."""
-        added = [name for name in settings.embedded_models if name not in self._settings.embedded_models]
+        added = [name for name in settings.embedded_models if name not in self.settings.embedded_models]
         if self._link.wanted or not added:
             return
         remedy = "Restart" if settings.engine.wanted() else "Install it (pip install 'transom[local]') and restart"

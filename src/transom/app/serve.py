@@ -34,6 +34,7 @@ async def serve(stores: Stores, listener: socket.socket, link: EngineLink, start
     parts = build(stores)
     reloader, housekeeping = Reloader(parts, link, workers=workers), Housekeeping(parts)
     parts.door.reload = reloader.reload
+    housekeeping.alert_settings = lambda: reloader.settings.alerts
     link.attach(parts.door)
     _add_probes(parts)
     parts.writer.start()
@@ -104,6 +105,7 @@ async def _finish(parts: Parts, housekeeping: Housekeeping) -> None:
     except StorageError:
         _log.exception("not everything could be recorded at the end; the next start closes what is open")
     await asyncio.to_thread(parts.sequencer.stop)
+    await housekeeping.close()
     await parts.door.running.rates.close()
     for upstream in parts.door.running.upstreams.values():
         await upstream.close()

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
-from transom.console import api, entrance, incoming, keys, live, openapi, pages, state, static
+from transom.console import api, budgets, entrance, incoming, keys, live, openapi, pages, state, static
 from transom.console.faults import api_error
 from transom.console.feed import Feed
 from transom.console.guard import Endpoint
@@ -63,9 +63,11 @@ ROUTES: tuple[Route, ...] = (
     _page("GET", "/decisions/{id}", "read_decisions", pages.decision),
     _page("GET", "/decisions/{id}/content", "read_content", pages.content),
     _page("GET", "/decisions/{id}/{entry}.tlog-proof", "read_decisions", pages.proof),
+    _page("GET", "/budgets", "read_budgets", budgets.page),
     _page("GET", "/keys", "manage_keys", keys.page),
     _page("POST", "/keys", "manage_keys", keys.create),
     _page("POST", "/keys/{id}/revoke", "manage_keys", keys.revoke),
+    _api("GET", "/budgets", "read_budgets", budgets.listing, budgets.Budgets),
     _api("GET", "/keys", "manage_keys", api.list_keys, api.Keys),
     _api("POST", "/keys", "manage_keys", api.create_key, api.IssuedKey, takes=api.NewKey),
     _api("DELETE", "/keys/{id}", "manage_keys", api.revoke_key, api.RevokedKey),

@@ -88,6 +88,8 @@ class Outcome(msgspec.Struct, eq=False):
     cost: str | None = None
     currency: str | None = None
     prices: Digest | None = None
+    maybe_billed: bool = False
+    """An upstream was asked that gave no answer, and may have done the work all the same."""
     charges: tuple[Charge, ...] = ()
     """What it used up of the holds. The whole of a hold that is not named here."""
     answer: bytes | None = None

@@ -17,10 +17,6 @@ from transom.metering.rates import Standing, rate_headers
 from transom.values import Call, Usage, Version
 
 _log = logging.getLogger("transom.metering")
-_WORKED_ON = frozenset(
-    ("UpstreamTimedOut", "UpstreamReset", "UpstreamGarbage", "UpstreamTruncated", "UpstreamTooLarge", "UpstreamAborted")
-)
-"""Ends of an attempt after which nobody knows whether the upstream did the work, and bills it."""
 
 
 class Meter:
@@ -70,9 +66,7 @@ class Meter:
             if outcome.cost is not None:
                 outcome.currency, outcome.prices = price.currency, self._running.prices.digest
         if holds:
-            nothing = not answered if target is not None else not _may_be_billed(self._record, outcome)
-            spent = 0 if nothing else None
-            self._charge(outcome, parts(outcome.cost) if outcome.cost is not None else spent)
+            self._charge(outcome, _spent(self._record, outcome, answered=answered))
         if self._rates is not None and counts_tokens:
             await self._running.rates.correct(self._rates, _tokens(outcome.usage) if answered else 0)
 
@@ -130,13 +124,16 @@ def _last(outcome: Outcome) -> str | None:
     return outcome.attempts[-1].result if outcome.attempts else None
 
 
-def _may_be_billed(record: Record, outcome: Outcome) -> bool:
-    """Whether an upstream may have worked on a call that none has answered."""
-    if record.durable_wait is None:
-        return False  # nothing was held, so nobody was asked
-    if outcome.status in {"abandoned", "interrupted"} or outcome.reason == "internal_error":
-        return True  # while it was asked, perhaps
-    return any(attempt.result in _WORKED_ON for attempt in outcome.attempts)
+def _spent(record: Record, outcome: Outcome, *, answered: bool) -> int | None:
+    """Return what a call cost; `None` where nobody knows, and it may be all that was held."""
+    if outcome.maybe_billed:
+        return None  # besides the answer, if there was one
+    if answered:
+        return None if outcome.cost is None else parts(outcome.cost)
+    if outcome.target is not None or record.durable_wait is None:
+        return 0  # it was refused, or nobody was asked, because nothing was held yet
+    # While an upstream was asked, perhaps.
+    return None if outcome.status in {"abandoned", "interrupted"} or outcome.reason == "internal_error" else 0
 
 
 def _day(at_ms: int) -> str:

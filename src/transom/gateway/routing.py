@@ -132,6 +132,8 @@ class _Journey:
         began = time.perf_counter()
         tried = await attempt(candidate.upstream, candidate.step.target, candidate.version, self._exchange)
         self._note(candidate, tried.upstream, tried.result, time.perf_counter() - began)
+        if tried.maybe_billed:
+            self._outcome.maybe_billed = True
         if tried.response is not None:
             self._outcome.upstream = tried.upstream
             self._outcome.target = None if tried.upstream == HERE else candidate.step.target

@@ -79,7 +79,7 @@ class Limits:
     """The limits in force that the database counts. Made of settings that `metering.check` has found right."""
 
     def __init__(self, settings: tuple[LimitSettings, ...], sheet: PriceSheet) -> None:
-        self.rules = tuple(rule for each in settings for rule in _rules(each))
+        self.rules = counted_rules(settings)
         self.sheet = sheet
         self.overruns: Counter[str] = Counter()
         """How often a call cost more than its bound, by limit."""
@@ -158,11 +158,19 @@ def charges(holds: tuple[Hold, ...], upstream: str | None, spent: int | None) ->
     """
     found = []
     for hold in holds:
-        if hold.limit.kind == CALLS or hold.upstream not in {None, upstream}:
-            found.append(Charge(hold, 0))
+        if hold.limit.kind == CALLS:
+            amount = 0
+        elif spent is None:
+            amount = hold.amount
         else:
-            found.append(Charge(hold, hold.amount if spent is None else spent))
+            amount = spent if hold.upstream in {None, upstream} else 0
+        found.append(Charge(hold, amount))
     return tuple(found)
+
+
+def counted_rules(settings: tuple[LimitSettings, ...]) -> tuple[Rule, ...]:
+    """Return what of the settings the database counts."""
+    return tuple(rule for each in settings for rule in _rules(each))
 
 
 def scope_of(settings: LimitSettings) -> Scope:

@@ -1,8 +1,10 @@
-"""`[[limits]]` of `transom.toml`: what callers may not pass."""
+"""`[[limits]]` and `[alerts]` of `transom.toml`: what callers may not pass, and who is told when they come near."""
 
 from typing import Annotated, Literal
 
 import msgspec
+
+from transom.config.secrets import SecretRef
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 
@@ -37,3 +39,10 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     money: MoneySettings | None = None
     warn_at: tuple[str, ...] = ()
     """Parts of the money, as decimal text, at whose passing an alert is sent."""
+
+
+class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where it is told, that a budget has passed one of its `warn_at`. Left out, it is shown on `/budgets` alone."""
+
+    webhook: str | SecretRef | None = None
+    """An `http` or `https` URL that takes a POST of JSON; by reference where the URL is itself a secret."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, text, update
 
 from transom.metering.accounts import Account, Books, Hold
 from transom.storage.tables import alert, counter, hold
@@ -68,6 +69,65 @@ def write_books(connection: Connection, books: Books, now: int) -> None:
     passed = [{**each._asdict(), "at": now, "tries": 0, "due": now} for each in books.alerts]
     if passed:
         connection.execute(insert(alert), passed)
+
+
+class CounterRow(NamedTuple):
+    """A row of `counter`."""
+
+    id: str
+    spent: int
+    held: int
+
+
+def current(connection: Connection, now: int, limit: int) -> list[CounterRow]:
+    """Return up to `limit` counters whose windows are not over, by id. `now` in milliseconds since the Unix epoch."""
+    query = (
+        select(counter.c.id, counter.c.spent, counter.c.held)
+        .where(or_(counter.c.ends.is_(None), counter.c.ends > now))
+        .order_by(counter.c.id)
+        .limit(limit)
+    )
+    return [CounterRow(*row) for row in connection.execute(query)]
+
+
+def forget(connection: Connection, before: int) -> None:
+    """Delete counters whose windows ended before `before` and that nothing holds, and alerts as old."""
+    over = and_(counter.c.ends < before, counter.c.held == 0)
+    connection.execute(delete(counter).where(over))
+    connection.execute(delete(alert).where(alert.c.at < before, alert.c.due.is_(None)))
+
+
+class AlertRow(NamedTuple):
+    """A row of `alert` that is to be sent."""
+
+    id: int
+    counter: str
+    threshold: int
+    spent: int
+    ceiling: int
+    at: int
+    tries: int
+
+
+def claim_alerts(connection: Connection, now: int, again: int, limit: int) -> list[AlertRow]:
+    """Take up to `limit` alerts that are due, so that no other process does before `again`, and count a try."""
+    columns = [alert.c[name] for name in AlertRow._fields]
+    query = select(*columns).where(alert.c.due <= now).order_by(alert.c.id).limit(limit)
+    rows = [AlertRow(*row) for row in connection.execute(query.with_for_update(skip_locked=True))]
+    if rows:
+        taken = update(alert).where(alert.c.id.in_([row.id for row in rows]))
+        connection.execute(taken.values(due=again, tries=alert.c.tries + 1))
+    return rows
+
+
+def alerts_due(connection: Connection, now: int) -> bool:
+    """Say whether there is anything to claim."""
+    return connection.execute(select(alert.c.id).where(alert.c.due <= now).limit(1)).first() is not None
+
+
+def settle_alert(connection: Connection, id_: int, due: int | None) -> None:
+    """Say when an alert is to be sent again; `None`: never, because it was sent, or given up."""
+    connection.execute(update(alert).where(alert.c.id == id_).values(due=due))
 
 
 def _some(values: Sequence[str]) -> Iterator[list[str]]:

@@ -19,6 +19,7 @@ ACTIONS = (
     "download_weights",
     "read_decisions",
     "read_content",
+    "read_budgets",
     "read_ledger",
     "read_metrics",
     "view_console",

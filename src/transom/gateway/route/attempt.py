@@ -32,6 +32,8 @@ class Tried(msgspec.Struct):
     fault: Fault | None = None
     wait: float | None = None
     """Seconds that the upstream asked to be left alone."""
+    maybe_billed: bool = False
+    """It was asked and gave no answer, so that nobody knows whether it did the work."""
 
 
 async def attempt(upstream: Upstream | None, target: Target, version: Version, exchange: Exchange) -> Tried:
@@ -48,7 +50,13 @@ async def attempt(upstream: Upstream | None, target: Target, version: Version, e
     try:
         response = await upstream.send(b"POST", asked.path, asked.body, asked.headers)
     except UpstreamError as error:
-        return Tried(target.upstream, type(error).__name__, refusal=refusal_of(error, version), fault=fault_of(error))
+        return Tried(
+            target.upstream,
+            type(error).__name__,
+            refusal=refusal_of(error, version),
+            fault=fault_of(error),
+            maybe_billed=not error.never_sent,
+        )
     status = response.status
     if status < 500 and status not in _NEXT:
         return Tried(target.upstream, str(status), response, asked.dialect)
