@@ -11,7 +11,8 @@ import msgspec
 DecisionId = NewType("DecisionId", str)
 """A UUIDv7 (RFC 9562 section 5.7) as 36 characters of text, made before anything is reserved or written."""
 CallerId = NewType("CallerId", str)
-"""Who asks: the id of a key (`key_…`) or `anonymous`. Personal data: never in the ledger in the clear."""
+"""Who asks: the id of a key (`key_…`), of a provider's subject (`oidc:…`) or `anonymous`. Personal data: never in the
+ledger in the clear."""
 Pseudonym = NewType("Pseudonym", str)
 """HMAC of a caller's id under the ledger's pseudonym key: what the ledger holds in the caller's place."""
 RequestedModel = NewType("RequestedModel", str)
@@ -39,13 +40,16 @@ Status: TypeAlias = Literal["answered", "blocked", "refused", "failed", "abandon
 AttributeValue: TypeAlias = str | int | bool | tuple[str, ...]
 """What Cedar may see of a resource or of the context."""
 
+CallerKind: TypeAlias = Literal["key", "oidc", "session", "anonymous"]
+"""How a caller was identified: by a key, by a provider's token, by a session of the console, not at all."""
+
 ANONYMOUS = CallerId("anonymous")
 
 
 class Caller(msgspec.Struct, frozen=True):
     """Who asks.
 
-    `refusal` is set where the key is known but no longer valid ("expired", "revoked"): such a caller is
+    `refusal` is set where the key is known but no longer valid ("expired", "revoked", "replaced"): such a caller is
     refused on the record, unlike one who is not known at all.
     """
 
@@ -54,6 +58,15 @@ class Caller(msgspec.Struct, frozen=True):
     groups: tuple[str, ...]
     pseudonym: Pseudonym
     refusal: str | None = None
+    kind: CallerKind = "key"
+    service: bool = False
+    """A machine's key, not a person's."""
+    models: tuple[str, ...] = ()
+    """The models that the key is for, as `name` or `name@version`; every one where it names none."""
+    networks: tuple[str, ...] = ()
+    """The networks that the key opens from, in CIDR notation; anywhere where it names none."""
+    generation: int = 0
+    """Which of the key's secrets was shown: each rotation counts up."""
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -76,6 +89,13 @@ class Context(msgspec.Struct, frozen=True):
     """The request came from this machine."""
     region: str = ""
     """The region of the very upstream that is to be asked; empty where none is, or its settings name none."""
+
+
+class KeyContext(Context, frozen=True):
+    """What policy may know besides of a key that somebody wants to issue, rotate or revoke."""
+
+    groups: tuple[str, ...] = ()
+    service: bool = False
 
 
 class Obligations(msgspec.Struct, frozen=True):

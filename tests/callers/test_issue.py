@@ -59,10 +59,64 @@ def test_revoking_twice_is_fine_and_is_one_fact(database: Database) -> None:
         assert issue.list_keys(connection)[0].revoked == NOW + 1
 
 
-def test_an_unknown_key_cannot_be_revoked(database: Database) -> None:
-    with database.begin() as connection, pytest.raises(NotFound, match="No key has the id 'key_x'") as caught:
-        issue.revoke(connection, "key_x")
-    assert caught.value.code == "key_not_found"
+def test_an_unknown_key_can_be_neither_revoked_nor_rotated(database: Database) -> None:
+    with database.begin() as connection:
+        for work in (
+            lambda: issue.revoke(connection, "key_x"),
+            lambda: issue.rotate(connection, "key_x", overlap=0),
+            lambda: issue.find(connection, "key_x"),
+        ):
+            with pytest.raises(NotFound, match="No key has the id 'key_x'") as caught:
+                work()
+            assert caught.value.code == "key_not_found"
+
+
+def test_rotating_is_a_fact_that_changes_nothing_but_the_secret(database: Database) -> None:
+    terms = issue.Terms(service=True, models=("b", "a@1"), networks=("10.1.2.3", "2001:db8::/32"))
+    with database.begin() as connection:
+        made = issue.create(connection, "ci", ["a"], expires=NOW + 90, terms=terms, now=NOW)
+        before = issue.find(connection, made.id, now=NOW)
+        rotated = issue.rotate(connection, made.id, overlap=60, now=NOW + 1)
+        after = issue.find(connection, made.id, now=NOW + 60)
+        (row,) = store.all_keys(connection)
+    ordered = issue.Terms(service=True, models=("a@1", "b"), networks=("10.1.2.3/32", "2001:db8::/32"))
+    assert rotated.fact == issue.KeyFact("rotated", made.id, "ci", ("a",), NOW + 90, NOW + 1, ordered)
+    assert (row.hash, row.previous) == (hash_of(rotated.key), hash_of(made.key))
+    assert before.terms == after.terms == ordered
+    assert (before.rotations, before.overlap_ends) == (0, None)
+    assert (after.rotations, after.overlap_ends, rotated.overlap_ends) == (1, NOW + 61, NOW + 61)
+    with database.begin() as connection:
+        assert issue.find(connection, made.id, now=NOW + 61).overlap_ends is None
+        assert issue.rotate(connection, made.id, overlap=0, now=NOW + 2).overlap_ends is None
+
+
+@pytest.mark.parametrize("state", ["expired", "revoked"])
+def test_a_key_that_opens_nothing_is_not_rotated(database: Database, state: str) -> None:
+    with database.begin() as connection:
+        made = issue.create(connection, "ci", [], expires=NOW + 1, now=NOW)
+        if state == "revoked":
+            issue.revoke(connection, made.id, now=NOW)
+        with pytest.raises(InvalidRequest, match=f"is {state}, so it cannot be rotated") as caught:
+            issue.rotate(connection, made.id, overlap=0, now=NOW + 1)
+    assert caught.value.code == f"key_{state}"
+
+
+@pytest.mark.parametrize(
+    ("terms", "param"),
+    [
+        (issue.Terms(models=("",)), "models"),
+        (issue.Terms(models=("a b",)), "models"),
+        (issue.Terms(models=("x" * 201,)), "models"),
+        (issue.Terms(networks=("10.0.0.1/8",)), "networks"),
+        (issue.Terms(networks=("10.0.0.0/33",)), "networks"),
+        (issue.Terms(networks=("home",)), "networks"),
+        (issue.Terms(networks=("",)), "networks"),
+    ],
+)
+def test_a_bound_that_cannot_be_one_is_refused(database: Database, terms: issue.Terms, param: str) -> None:
+    with database.begin() as connection, pytest.raises(InvalidRequest) as caught:
+        issue.create(connection, "Ada", [], terms=terms)
+    assert caught.value.param == param
 
 
 def test_every_change_counts(database: Database) -> None:

@@ -18,6 +18,7 @@ import transom.storage.migrations
 from transom.app.declared import read_running, read_settings
 from transom.cli.main import app
 from transom.errors import ConfigErrors, StartError
+from transom.ledger.entry import encode
 from transom.ledger.note import open_note, parse_vkey
 from transom.storage.migrate import head
 
@@ -176,10 +177,35 @@ def test_keys(make_server: MakeServer) -> None:
     assert [entry.event for entry in server.entries("key/1") if hasattr(entry, "event")] == ["issued", "revoked"]
 
 
+def test_a_machines_key_is_bounded_listed_apart_and_rotated(make_server: MakeServer) -> None:
+    server = make_server(NO_ENGINE)
+    bounds = ("--service", "--model", "small", "--model", "large@2", "--network", "10.0.0.0/8", "--expires", "90d")
+    made = json.loads(server.run("keys", "create", "ci", *bounds, "--json").stdout)
+    turned = json.loads(server.run("keys", "rotate", made["id"], "--overlap", "24h", "--json").stdout)
+    assert (turned["id"], turned["key"] != made["key"]) == (made["id"], True)
+    (listed,) = json.loads(server.run("keys", "list", "--json").stdout)
+    assert (listed["service"], listed["models"], listed["networks"]) == (True, ["large@2", "small"], ["10.0.0.0/8"])
+    assert listed["overlap_ends"] == turned["overlap_ends"]
+    assert round((listed["expires"] - listed["created"]) / 86_400_000) == 90
+    shown = server.run("keys", "list").stdout
+    assert shown.index("services") < shown.index(made["id"])
+    for words in ("large@2, small, 10.0.0.0/8", "the secret before until"):
+        assert words in shown
+    ended = server.run("keys", "rotate", made["id"], "--overlap", "none")
+    assert "the old one opens nothing any more" in ended.stdout
+    assert re.search(r"tr_[A-Za-z0-9_-]{43}", ended.stdout)
+    assert server.run("keys", "rotate", made["id"], "--overlap", "soon").returncode == 2
+    (entry, *_) = server.entries("key/1")
+    assert b'"networks":1' in encode(entry)
+    assert b"10.0.0.0" not in encode(entry)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("keys", "revoke", "key_0000000000000000"), "No key has the id"),
+        (("keys", "rotate", "key_0000000000000000"), "No key has the id"),
+        (("keys", "create", "ci", "--network", "home"), "Write a network as 10.0.0.0/8"),
         (("keys", "create", " ", "--group", "developers"), "name"),
         (("keys", "create", "Ada", "--group", "No Group"), "cannot be a group"),
         (("models", "pull", "nonsense"), "nonsense"),

@@ -11,12 +11,15 @@ from tests.console.door import Door, open_door
 from tests.support.server import Answer
 from tests.support.upstream import Upstream
 
+from transom.callers.issue import Terms
 from transom.console.app import ROUTES
 from transom.ledger.entry import KeyEntry
 
 _DELEGATE = """
 @id("operators-everything") permit (principal in Group::"operators", action, resource);
 @id("leads-manage-keys") permit (principal in Group::"leads", action == Action::"manage_keys", resource);
+@id("leads-issue-keys") permit (principal in Group::"leads", action == Action::"issue_key", resource)
+when { ["leads", "students"].containsAll(context.groups) };
 """
 
 
@@ -201,9 +204,93 @@ def test_a_key_never_exceeds_its_maker(delegated: Door) -> None:
         assert (refused.status, refused.json["error"]["code"]) == (403, "exceeds_maker")
     revoked = delegated.api("lea", "DELETE", f"/api/keys/{delegated.keys['alice'].id}")
     assert (revoked.status, revoked.json["error"]["code"]) == (403, "exceeds_maker")
+    rotated = delegated.api("lea", "POST", f"/api/keys/{delegated.keys['alice'].id}/rotate")
+    assert (rotated.status, rotated.json["error"]["code"]) == (403, "exceeds_maker")
+    assert "key" not in rotated.json
     assert delegated.api("alice", "GET", "/api/keys").json == before
     assert make(groups=["students"]).status == 200
     assert make(groups=[]).status == 200
+
+
+def test_a_key_that_is_rotated_goes_on_with_a_new_secret(door: Door) -> None:
+    made = door.api("alice", "POST", "/api/keys", {"name": "ci", "groups": ["developers"], "service": True}).json
+    turned = door.api("alice", "POST", f"/api/keys/{made['id']}/rotate", {"overlap": "1h"}).json
+    assert (turned["id"], turned["groups"], turned["service"]) == (made["id"], ["developers"], True)
+    assert turned["key"] != made["key"]
+    assert turned["overlap_ends"] > time.time() * 1000
+    assert [door.server.chat("small", each["key"]).status for each in (made, turned)] == [200, 200]
+    last = door.api("alice", "POST", f"/api/keys/{made['id']}/rotate", {"overlap": "none"}).json
+    assert last["overlap_ends"] is None
+    answers = [door.server.chat("small", each["key"]) for each in (made, turned, last)]
+    assert [answer.status for answer in answers] == [401, 401, 200]
+    assert answers[0].json["error"]["code"] == "invalid_api_key"  # two rotations ago: nobody knows it any more
+    assert answers[1].json["error"]["code"] == "key_replaced"
+    assert door.server.outcome(answers[1].decision).reason == "key_replaced"
+    (listed,) = (each for each in door.api("alice", "GET", "/api/keys").json["keys"] if each["id"] == made["id"])
+    assert (listed["rotations"], listed["overlap_ends"], listed["service"]) == (2, None, True)
+    with door.server.stores() as stores:
+        pseudonym = stores.keys.pseudonym(made["id"])
+    events = [each for each in door.server.entries("key/1") if isinstance(each, KeyEntry) and each.key == pseudonym]
+    assert [(each.event, each.service) for each in events] == [("issued", True), ("rotated", True), ("rotated", True)]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        (b"", 200, ""),
+        ({"overlap": "soon"}, 400, "length of time"),
+        ({"overlap": 3}, 400, "overlap"),
+        ({"secret": "x"}, 400, "secret"),
+    ],
+)
+def test_how_a_rotation_is_asked_for(door: Door, body: object, status: int, says: str) -> None:
+    id_ = door.server.issue("turning", "students").id
+    answer = door.api("alice", "POST", f"/api/keys/{id_}/rotate", body)
+    assert answer.status == status
+    assert says in answer.text
+    assert door.api("alice", "POST", "/api/keys/key_none/rotate", b"").json["error"]["code"] == "key_not_found"
+
+
+def test_whoever_rotates_their_own_key_is_told_the_new_secret(door: Door) -> None:
+    made = door.server.issue("self", "operators")
+    turned = door.server.ask("POST", f"/api/keys/{made.id}/rotate", key=made.key, body={"overlap": "none"})
+    assert turned.status == 200
+    assert door.server.get("/api/status", made.key).status == 401
+    assert door.server.get("/api/status", turned.json["key"]).status == 200
+
+
+def test_a_key_is_held_to_models_and_networks(door: Door) -> None:
+    wanted = {"name": "bound", "groups": ["developers"], "models": ["small"], "networks": ["127.0.0.1"]}
+    made = door.api("alice", "POST", "/api/keys", wanted).json
+    assert (made["models"], made["networks"]) == (["small"], ["127.0.0.1/32"])
+    assert door.server.chat("small", made["key"]).status == 200
+    assert door.server.chat("vendor-large", made["key"]).json["error"]["code"] == "key_model_not_allowed"
+    for bad in ({"networks": ["10.0.0.1/8"]}, {"models": ["a b"]}):
+        answer = door.api("alice", "POST", "/api/keys", wanted | bad)
+        assert (answer.status, answer.json["error"]["param"]) == (400, next(iter(bad)))
+
+
+def test_a_key_never_reaches_past_its_makers_bounds(door: Door) -> None:
+    terms = Terms(models=("small", "vendor-large@1"), networks=("127.0.0.0/8", "::/0"))
+    maker = door.server.issue("bound", "operators", terms=terms)
+
+    def make(models: list[str], networks: list[str]) -> int:
+        body = {"name": "made", "groups": ["students"], "models": models, "networks": networks}
+        answer = door.server.ask("POST", "/api/keys", key=maker.key, body=body)
+        assert answer.status == 200 or answer.json["error"]["code"] == "exceeds_maker"
+        return answer.status
+
+    assert make(["small"], ["127.0.0.1"]) == 200
+    assert make(["small@1", "vendor-large@1"], ["127.0.0.0/8", "2001:db8::/32"]) == 200
+    assert make([], ["127.0.0.1"]) == 403
+    assert make(["small"], []) == 403
+    assert make(["vendor-large"], ["127.0.0.1"]) == 403
+    assert make(["small"], ["126.0.0.0/7"]) == 403
+    assert make(["small"], ["127.0.0.1", "10.0.0.0/8"]) == 403
+    free = door.server.issue("free", "students")
+    rotated = door.server.ask("POST", f"/api/keys/{free.id}/rotate", key=maker.key, body=b"")
+    assert rotated.json["error"]["code"] == "exceeds_maker"
+    assert door.server.chat("small", free.key).status == 200  # nothing has come of it
 
 
 def test_a_key_never_outlives_its_maker(delegated: Door) -> None:

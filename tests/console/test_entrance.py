@@ -131,7 +131,7 @@ def test_revoking_the_key_ends_its_sessions_at_once(tmp_path: Path, upstream: Up
 
 def test_a_session_is_what_was_signed_and_until_when(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = Sessions(load_or_create(tmp_path / "keys"))
-    session = sessions.open(CallerId("key_00ff"))
+    session = sessions.open(CallerId("key_00ff"), 7)
     assert sessions.read(session.token) == session
     assert Sessions(load_or_create(tmp_path / "keys")).read(session.token) == session  # another worker's
     assert Sessions(load_or_create(tmp_path / "other")).read(session.token) is None

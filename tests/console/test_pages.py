@@ -123,6 +123,36 @@ def test_a_key_is_issued_shown_once_and_revoked(door: Door) -> None:
     assert door.server.get("/v1/models", key).status == 401
 
 
+def test_a_machines_key_is_bounded_listed_apart_and_rotated(door: Door) -> None:
+    visitor = door.sign_in("alice")
+    fields = {"name": "nightly", "groups": "students, developers", "models": "small", "networks": "127.0.0.1, ::1"}
+    page = visitor.post("/keys", fields | {"service": "yes"}).text
+    old = page.partition('id="secret">')[2].partition("<")[0]
+    (key,) = (each for each in door.api("alice", "GET", "/api/keys").json["keys"] if each["name"] == "nightly")
+    assert (key["service"], key["models"], key["networks"]) == (True, ["small"], ["127.0.0.1/32", "::1/128"])
+    listed = visitor.get("/keys").text
+    assert listed.index(">Services<") < listed.index(key["id"])
+    assert "small, 127.0.0.1/32, ::1/128" in listed
+    turned = visitor.post(f"/keys/{key['id']}/rotate", {"overlap": "1h"}).text
+    new = turned.partition('id="secret">')[2].partition("<")[0]
+    assert "the old secret opens until" in turned
+    assert [door.server.chat("small", each).status for each in (old, new)] == [200, 200]
+    visitor.post(f"/keys/{key['id']}/rotate", {"overlap": "none"})
+    assert [door.server.chat("small", each).status for each in (old, new)] == [401, 401]
+    assert visitor.post(f"/keys/{key['id']}/rotate", {"overlap": "x"}).status == 400
+
+
+def test_a_session_ends_with_the_secret_that_opened_it(door: Door) -> None:
+    door.keys["turner"] = door.server.issue("turner", "operators")
+    visitor, id_ = door.sign_in("turner"), door.keys["turner"].id
+    assert door.api("alice", "POST", f"/api/keys/{id_}/rotate", {"overlap": "1h"}).status == 200
+    assert visitor.get("/keys").status == 200
+    assert door.api("alice", "POST", f"/api/keys/{id_}/rotate", {"overlap": "1h"}).status == 200
+    ended = visitor.get("/keys")
+    assert (ended.status, "This key is replaced" in ended.text) == (401, True)
+    del door.keys["turner"]
+
+
 def test_whoever_revokes_their_own_key_is_signed_out(door: Door) -> None:
     door.keys["brief"] = door.server.issue("brief", "operators")
     visitor = door.sign_in("brief")

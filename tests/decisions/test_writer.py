@@ -15,7 +15,7 @@ from transom.decisions.store import ContentRow, EntryRow
 from transom.decisions.writer import GroupCommit, KeyNoLongerStandsError, Write
 from transom.errors import NotDurable, StorageError
 from transom.storage.engine import Database
-from transom.values import CallerId, DecisionId
+from transom.values import Caller, CallerId, DecisionId, Pseudonym
 
 Fault = Literal["not persisted", "persisted"]
 
@@ -50,8 +50,8 @@ class Standing:
     def refresh(self, connection: Connection) -> None:
         pass
 
-    def refusal(self, caller: CallerId) -> str | None:
-        return "revoked" if caller in self.revoked else None
+    def refusal(self, caller: Caller) -> str | None:
+        return "revoked" if caller.id in self.revoked else None
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ class Written:
         write = Write(
             [EntryRow(decision, "decision/1", "here", id_.encode())],
             [ContentRow(decision, "prompt", b"key", b"sealed", 9)],
-            caller=None if caller is None else CallerId(caller),
+            caller=None if caller is None else Caller(CallerId(caller), caller, (), Pseudonym("p")),
             opens=decision,
         )
         return self.told(write)

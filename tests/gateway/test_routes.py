@@ -84,7 +84,7 @@ def ask_as_browser(door: Door, case: Case, path: str, key: Issued | None) -> Ans
         headers["cookie"] = "transom_form=binding"
         fields |= {"key": key.key if key else "", "form": sessions.form_token("binding")}
     elif key is not None:
-        session = sessions.open(key.id)
+        session = sessions.open(key.id, 0)
         headers["cookie"] = f"{SESSION_COOKIE}={session.token}"
         fields["form"] = sessions.form_token(session.token)
     body = urlencode(fields).encode() if case.method == "POST" else None

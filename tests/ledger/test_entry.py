@@ -100,7 +100,15 @@ EVERY: dict[str, Callable[[], Entry]] = {
     "policy/1": lambda: PolicyEntry(id=new_id(NOW), at=WHEN, digest=DIGEST, files={"own.cedar": DIGEST}),
     "settings/1": lambda: SettingsEntry(id=new_id(NOW), at=WHEN, settings=DIGEST, registry=DIGEST, build="0.1.0"),
     "key/1": lambda: KeyEntry(
-        id=new_id(NOW), at=WHEN, event="issued", key=Pseudonym("p_1"), groups=("students",), by=Pseudonym("p_2")
+        id=new_id(NOW),
+        at=WHEN,
+        event="issued",
+        key=Pseudonym("p_1"),
+        groups=("students",),
+        service=True,
+        models=("small",),
+        networks=2,
+        by=Pseudonym("p_2"),
     ),
     "access/1": lambda: AccessEntry(
         id=new_id(NOW), at=WHEN, unidentified={"no key": 3}, anonymous={"ledger": 2}, start=WHEN, end=WHEN

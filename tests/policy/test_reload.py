@@ -48,7 +48,7 @@ def problems(load: Load, text: str) -> list[tuple[int | None, int | None, str]]:
             len(INFER) + 18,
             "`rang` on entity type `Model` not found.",
         ),
-        (f"{INFER} when {{ context.q }};", 1, len(INFER) + 17, "not found. It may be kind, licence,"),
+        (f"{INFER} when {{ context.q }};", 1, len(INFER) + 17, "not found. It may be groups, kind, licence,"),
         ('@id("x") permit (principal in Grop::"x", action, resource);', 1, 31, "`Grop`. Did you mean Group?"),
         (f'{INFER} when {{ resource.rung == "x" }};', 1, 1, "the types Long and String are not compatible."),
         (f'{INFER} when {{ resource.licence == "x" }};', 1, len(INFER) + 18, "Ask first: resource has licence && …"),
@@ -69,6 +69,7 @@ def problems(load: Load, text: str) -> list[tuple[int | None, int | None, str]]:
         ('@id("x") permit (principal, action, resource == Door::"main");', 1, 49, 'the only door is Door::"transom".'),
         (f'{INFER} when {{ Model::"open@1".open }};', 1, len(INFER) + 9, "cannot be known"),
         (f'{INFER} when {{ resource.kind == "chta" }};', 1, len(INFER) + 26, 'never "chta". Did you mean chat?'),
+        (f'{INFER} when {{ principal.kind == "kay" }};', 1, len(INFER) + 27, 'principal.kind is never "kay". Did you'),
         (f'{INFER} when {{ ["apy"].contains(resource.rung_name) }};', 1, len(INFER) + 10, "Did you mean api?"),
         (f'{INFER} when {{ "opn" == resource.name }};', 1, len(INFER) + 9, "Did you mean open?"),
         (f"{INFER} when {{ resource.rung > 5 }};", 1, len(INFER) + 25, "is always false: rung goes from 0 to 5."),
@@ -149,7 +150,8 @@ def test_a_rejected_set_leaves_the_running_one_alone(load: Load) -> None:
 
 def test_the_words_in_hints_are_the_schemas(load: Load) -> None:
     actions = ", ".join(f'Action::"{action}"' for action in ACTIONS)
-    of_model = [name for name in ATTRIBUTES if name not in {"stream", "loopback"}]
+    of_others = {"stream", "loopback", "groups", "service", "models", "networks"}
+    of_model = [name for name in ATTRIBUTES if name not in of_others]
     asked = " && ".join(
         f"(if resource has {name} then resource.{name} == resource.{name} else true)" for name in of_model
     )
@@ -157,6 +159,9 @@ def test_the_words_in_hints_are_the_schemas(load: Load) -> None:
         f'@id("x") permit (principal, action in [{actions}], resource);'
         f'@id("y") permit (principal is Caller, action == Action::"infer", resource is Model) '
         f"when {{ {asked} && context.stream && context.loopback }};"
+        '@id("w") permit (principal is Caller, action == Action::"issue_key", resource) when { '
+        'context.groups.contains("x") && context.service && principal.kind == "key" && !principal.service && '
+        "principal.models.isEmpty() && principal.networks.isEmpty() };"
         '@id("z") permit (principal in Group::"x", action == Action::"reload", resource is Door);'
     )
     assert set(TYPES) == {"Caller", "Group", "Model", "Door", "Action"}

@@ -11,7 +11,7 @@ from tests.policy.conftest import MODELS, SAFEGUARDS
 from transom.policy.reload import load_policies
 from transom.policy.ruling import Policies
 from transom.policy.vocabulary import ACTIONS, starter_files
-from transom.values import OPENNESS, RUNGS, Context, Openness, Resource, Rung
+from transom.values import OPENNESS, RUNGS, Context, KeyContext, Openness, Resource, Rung
 
 ON_MODELS = ("infer", "embed", "view_model", "download_weights")
 USES = ("infer", "embed", "view_model")
@@ -30,7 +30,8 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Policies:
 def permits(
     policies: Policies, group: tuple[str, ...], action: str, resource: Resource, *, loopback: bool = False
 ) -> bool:
-    return policies.rule(caller(*group), action, resource, Context(loopback=loopback)).effect == "permit"
+    context = KeyContext(loopback=loopback) if action == "issue_key" else Context(loopback=loopback)
+    return policies.rule(caller(*group), action, resource, context).effect == "permit"
 
 
 @pytest.mark.parametrize(

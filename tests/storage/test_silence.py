@@ -18,7 +18,7 @@ from transom.errors import NotDurable, StorageError
 from transom.storage import postgres
 from transom.storage.engine import Database, open_database
 from transom.storage.migrate import migrate
-from transom.values import CallerId, DecisionId
+from transom.values import Caller, DecisionId
 
 _SO_ATTACH_FILTER = 26
 _DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
@@ -117,7 +117,7 @@ class Standing:
     def refresh(self, connection: Connection) -> None:
         pass
 
-    def refusal(self, caller: CallerId) -> str | None:
+    def refusal(self, caller: Caller) -> str | None:
         return None
 
 

@@ -22,7 +22,7 @@ from tests.support.processes import alive, children, resident
 
 from transom.app.build import Stores, open_stores
 from transom.app.home import Home, find_home, prepare
-from transom.callers.issue import Issued
+from transom.callers.issue import ANY, Issued, Terms
 from transom.decisions import explain as stories
 from transom.decisions.explain import Story
 from transom.decisions.governance import TERMINAL, issue_key, revoke_key
@@ -297,10 +297,10 @@ class Server:
         finally:
             opened.close()
 
-    def issue(self, name: str, *groups: str, expires: int | None = None) -> Issued:
+    def issue(self, name: str, *groups: str, expires: int | None = None, terms: Terms = ANY) -> Issued:
         """Issue a key as `transom keys create` does."""
         with self.stores() as opened, opened.database.begin() as connection:
-            return issue_key(connection, opened.keys, name, groups, by=TERMINAL, expires=expires)
+            return issue_key(connection, opened.keys, name, groups, by=TERMINAL, expires=expires, terms=terms)
 
     @functools.cached_property
     def key(self) -> str:

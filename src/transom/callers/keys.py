@@ -8,7 +8,7 @@ towards a hash that is wanted (docs/decisions/0004-keys.md).
 import threading
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from secrets import token_bytes
 
@@ -30,10 +30,14 @@ _LENGTH = len(PREFIX) + 43
 
 
 class _Known(msgspec.Struct, frozen=True):
+    """Whom one secret names, and until when (seconds since the Unix epoch, infinite where it has no end)."""
+
     caller: Caller
-    expires: float
-    """Seconds since the Unix epoch; infinite where the key does not expire."""
-    expired: Caller
+    ends: float
+    ended: Caller
+
+    def at(self, now: float) -> Caller:
+        return self.caller if now < self.ends else self.ended
 
 
 class Keyring:
@@ -43,7 +47,8 @@ class Keyring:
         self._pseudonym = pseudonym
         self._clock = clock
         self._known: dict[bytes, _Known] = {}
-        self._by_id: dict[CallerId, _Known] = {}
+        self._by_id: dict[CallerId, dict[int, _Known]] = {}
+        """By the key's id and the generation of its secret: at most the newest and the one before."""
         self.revision = -1
         self._read_at = 0.0
         self._taking_over = threading.Lock()
@@ -51,14 +56,12 @@ class Keyring:
     def identify(self, secret: str | bytes) -> Caller | None:
         """Return whose key `secret` is, `None` where it is nobody's.
 
-        The caller's `refusal` is "revoked" or "expired" where the key no longer opens anything.
+        The caller's `refusal` is "revoked", "expired" or "replaced" where the secret no longer opens anything.
         """
         if len(secret) != _LENGTH:
             return None
         known = self._known.get(hash_of(secret))
-        if known is None:
-            return None
-        return known.caller if self._clock() < known.expires else known.expired
+        return None if known is None else known.at(self._clock())
 
     def reload(self, connection: Connection) -> None:
         """Take over the database's keys. The revision is read first: a change in between is loaded again later."""
@@ -80,37 +83,67 @@ class Keyring:
         return time.monotonic() - self._read_at > STALE_SECONDS
 
     def _load(self, connection: Connection, revision: int, began: float) -> None:
-        known = {row.hash: self._known_of(row) for row in all_keys(connection)}
+        known: dict[bytes, _Known] = {}
+        by_id: dict[CallerId, dict[int, _Known]] = {}
+        for row in all_keys(connection):
+            for hash_, each in self._secrets_of(row):
+                known[hash_] = each
+                by_id.setdefault(row.id, {})[each.caller.generation] = each
         with self._taking_over:  # several threads read; the older reading must not win
             if revision >= self.revision:
                 self._known = known
-                self._by_id = {each.caller.id: each for each in known.values()}
+                self._by_id = by_id
                 self.revision = revision
                 self._read_at = max(self._read_at, began)
 
-    def caller(self, id_: CallerId) -> Caller | None:
-        """Return the caller whose key has this id, as `identify` would; `None` where no key has it."""
-        known = self._by_id.get(id_)
-        if known is None:
+    def caller(self, id_: CallerId, generation: int) -> Caller | None:
+        """Return the caller whose key has this id, as `identify` would of its secret of that generation.
+
+        `None` where no key has the id. A secret that is older than the one before the newest is "replaced".
+        """
+        secrets = self._by_id.get(id_)
+        if not secrets:
             return None
-        return known.caller if self._clock() < known.expires else known.expired
+        known = secrets.get(generation)
+        if known is None:
+            newest = secrets[max(secrets)].caller
+            return msgspec.structs.replace(newest, refusal=newest.refusal or "replaced", generation=generation)
+        return known.at(self._clock())
 
     def names(self) -> dict[Pseudonym, str]:
         """Return every key's name under the pseudonym that the ledger knows it by."""
-        return {known.caller.pseudonym: known.caller.name for known in self._by_id.values()}
+        return {
+            known.caller.pseudonym: known.caller.name for secrets in self._by_id.values() for known in secrets.values()
+        }
 
-    def refusal(self, caller: CallerId) -> str | None:
-        """Return why a caller's key opens nothing any more, by what was loaded last; `None` where it stands."""
-        known = self._by_id.get(caller)
-        if known is None:
-            return "unknown"
-        return known.caller.refusal or (None if self._clock() < known.expires else "expired")
+    def refusal(self, caller: Caller) -> str | None:
+        """Return why a caller's secret opens nothing any more, by what was loaded last; `None` where it stands."""
+        found = self.caller(caller.id, caller.generation)
+        return "unknown" if found is None else found.refusal
 
-    def _known_of(self, row: KeyRow) -> _Known:
+    def _secrets_of(self, row: KeyRow) -> Iterator[tuple[bytes, _Known]]:
         refusal = None if row.revoked is None else "revoked"
-        caller = Caller(row.id, row.name, row.groups, self._pseudonym(row.id), refusal)
-        expired = msgspec.structs.replace(caller, refusal=refusal or "expired")
-        return _Known(caller, float("inf") if row.expires is None else row.expires / 1000, expired)
+        caller = Caller(
+            row.id,
+            row.name,
+            row.groups,
+            self._pseudonym(row.id),
+            refusal,
+            service=row.service,
+            models=row.models,
+            networks=row.networks,
+            generation=row.generation,
+        )
+        ends = float("inf") if row.expires is None else row.expires / 1000
+        yield row.hash, _known(caller, ends, "expired")
+        if row.previous is not None and row.previous_ends is not None:
+            before = msgspec.structs.replace(caller, generation=row.generation - 1)
+            replaced = row.previous_ends / 1000
+            yield row.previous, _known(before, min(ends, replaced), "replaced" if replaced < ends else "expired")
+
+
+def _known(caller: Caller, ends: float, why: str) -> _Known:
+    return _Known(caller, ends, msgspec.structs.replace(caller, refusal=caller.refusal or why))
 
 
 def new_secret() -> str:

@@ -28,10 +28,17 @@ class KeyRow(msgspec.Struct, frozen=True):
     expires: int | None
     revoked: int | None
     hash: bytes
+    service: bool = False
+    models: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    generation: int = 0
+    previous: bytes | None = None
+    """The hash of the secret before the last rotation, which opens until `previous_ends`."""
+    previous_ends: int | None = None
 
 
-_COLUMNS = (key.c.id, key.c.name, key.c.groups, key.c.created, key.c.expires, key.c.revoked, key.c.hash)
-_GROUPS = msgspec.json.Decoder(tuple[str, ...])
+_COLUMNS = tuple(key.c[name] for name in KeyRow.__struct_fields__)
+_STRINGS = msgspec.json.Decoder(tuple[str, ...])
 
 
 def keys_revision(connection: Connection, *, lock: bool) -> int:
@@ -69,8 +76,21 @@ def find_key(connection: Connection, id_: str) -> KeyRow | None:
 
 def add_key(connection: Connection, row: KeyRow) -> None:
     """Write a new key."""
-    groups = msgspec.json.encode(row.groups).decode()
-    connection.execute(insert(key).values({**msgspec.structs.asdict(row), "groups": groups}))
+    texts = {
+        "groups": _text(row.groups),
+        "models": _text(row.models) if row.models else None,
+        "networks": _text(row.networks) if row.networks else None,
+    }
+    connection.execute(insert(key).values({**msgspec.structs.asdict(row), **texts}))
+
+
+def replace_secret(connection: Connection, row: KeyRow, new: bytes, ends: int) -> None:
+    """Write that `new` is the hash of a key's secret from now on, and that the one it had opens until `ends`."""
+    connection.execute(
+        update(key)
+        .where(key.c.id == row.id)
+        .values(hash=new, previous=row.hash, previous_ends=ends, generation=row.generation + 1)
+    )
 
 
 def mark_revoked(connection: Connection, id_: CallerId, at: int) -> None:
@@ -79,4 +99,22 @@ def mark_revoked(connection: Connection, id_: CallerId, at: int) -> None:
 
 
 def _row(row: Row[*tuple[Any, ...]]) -> KeyRow:
-    return KeyRow(row.id, row.name, _GROUPS.decode(row.groups), row.created, row.expires, row.revoked, row.hash)
+    return KeyRow(
+        id=row.id,
+        name=row.name,
+        groups=_STRINGS.decode(row.groups),
+        created=row.created,
+        expires=row.expires,
+        revoked=row.revoked,
+        hash=bytes(row.hash),
+        service=row.service,
+        models=() if row.models is None else _STRINGS.decode(row.models),
+        networks=() if row.networks is None else _STRINGS.decode(row.networks),
+        generation=row.generation,
+        previous=None if row.previous is None else bytes(row.previous),
+        previous_ends=row.previous_ends,
+    )
+
+
+def _text(strings: tuple[str, ...]) -> str:
+    return msgspec.json.encode(strings).decode()

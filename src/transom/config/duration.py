@@ -10,6 +10,11 @@ class Duration(int):
     """A length of time in whole seconds; in a settings file it is text such as `"30d"`."""
 
 
+def overlap_seconds(text: str) -> int:
+    """Return how long two things hold side by side: `none` is 0, anything else as `duration` reads it."""
+    return 0 if text == "none" else duration(text)
+
+
 def duration(text: str) -> Duration:
     """Return `text` in seconds: a whole number above zero and one of s, m, h, d, w. Raises `ValueError`."""
     match = _FORM.fullmatch(text)

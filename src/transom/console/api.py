@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from starlette.responses import Response
 
-from transom.callers.issue import KeyInfo
+from transom.callers.issue import Issued, KeyInfo, Terms
 from transom.console import authority, listing, pages, state
 from transom.console.faults import FilesRefused
 from transom.console.rows import Row
@@ -19,21 +19,40 @@ _MOST = 200
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A key to be issued. `expires` is how long it is valid: `30d`, `12h`; left out, until it is revoked."""
+    """A key to be issued. `expires` is how long it is valid: `30d`, `12h`; left out, until it is revoked.
+
+    `service`: it is a machine's. `models` (`name` or `name@version`) and `networks` (CIDR) are what it is held to.
+    """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     groups: tuple[str, ...] = ()
     expires: str | None = None
+    service: bool = False
+    models: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+
+
+class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a key is rotated. `overlap` is how long the old secret opens beside the new one: `24h`, or `none`."""
+
+    overlap: str = "24h"
 
 
 class IssuedKey(msgspec.Struct, frozen=True):
-    """A new key. `key` is its secret, shown this once; `expires` in milliseconds since the Unix epoch."""
+    """A new key, or a key's new secret. `key` is the secret, shown this once.
+
+    `expires` in milliseconds since the Unix epoch; so is `overlap_ends`, until when the secret before opens too.
+    """
 
     id: CallerId
     key: str
     name: str
     groups: tuple[str, ...]
     expires: int | None
+    service: bool
+    models: tuple[str, ...]
+    networks: tuple[str, ...]
+    overlap_ends: int | None
 
 
 class RevokedKey(msgspec.Struct, frozen=True):
@@ -82,9 +101,17 @@ async def create_key(visit: Visit) -> Response:
         wanted = msgspec.json.decode(visit.body, type=NewKey)
     except msgspec.MsgspecError as error:
         raise InvalidRequest(f'{error}. Send {{"name": …, "groups": […], "expires": "30d"}}.') from error
-    issued = await authority.issue(visit, wanted.name, wanted.groups, wanted.expires)
-    fact = issued.fact
-    return _json(IssuedKey(issued.id, issued.key, fact.name, fact.groups, fact.expires))
+    terms = Terms(wanted.service, wanted.models, wanted.networks)
+    return _issued(await authority.issue(visit, wanted.name, wanted.groups, wanted.expires, terms))
+
+
+async def rotate_key(visit: Visit) -> Response:
+    """Give a key a new secret; the old one opens until the overlap ends."""
+    try:
+        wanted = msgspec.json.decode(visit.body or b"{}", type=Rotation)
+    except msgspec.MsgspecError as error:
+        raise InvalidRequest(f'{error}. Send {{"overlap": "24h"}}, or "none" to end the old secret now.') from error
+    return _issued(await authority.rotate(visit, visit.request.path_params["id"], wanted.overlap))
 
 
 async def revoke_key(visit: Visit) -> Response:
@@ -135,6 +162,23 @@ async def reload(visit: Visit) -> Response:
 async def status(visit: Visit) -> Response:
     """Say what is in force and how the door stands."""
     return _json(state.door_state(visit.site, await state.ledger_size(visit.site)))
+
+
+def _issued(issued: Issued) -> Response:
+    fact = issued.fact
+    return _json(
+        IssuedKey(
+            id=issued.id,
+            key=issued.key,
+            name=fact.name,
+            groups=fact.groups,
+            expires=fact.expires,
+            service=fact.terms.service,
+            models=fact.terms.models,
+            networks=fact.terms.networks,
+            overlap_ends=issued.overlap_ends,
+        )
+    )
 
 
 def _json(value: object) -> Response:

@@ -66,10 +66,12 @@ ROUTES: tuple[Route, ...] = (
     _page("GET", "/budgets", "read_budgets", budgets.page),
     _page("GET", "/keys", "manage_keys", keys.page),
     _page("POST", "/keys", "manage_keys", keys.create),
+    _page("POST", "/keys/{id}/rotate", "manage_keys", keys.rotate),
     _page("POST", "/keys/{id}/revoke", "manage_keys", keys.revoke),
     _api("GET", "/budgets", "read_budgets", budgets.listing, budgets.Budgets),
     _api("GET", "/keys", "manage_keys", api.list_keys, api.Keys),
     _api("POST", "/keys", "manage_keys", api.create_key, api.IssuedKey, takes=api.NewKey),
+    _api("POST", "/keys/{id}/rotate", "manage_keys", api.rotate_key, api.IssuedKey, takes=api.Rotation),
     _api("DELETE", "/keys/{id}", "manage_keys", api.revoke_key, api.RevokedKey),
     _api("GET", "/decisions", "read_decisions", api.latest, api.Latest),
     _api("GET", "/decisions/{id}", "read_content", api.decision_with_content, Story, query="content=1"),
@@ -114,6 +116,6 @@ def _nothing_here(site: Site, request: Request, error: Exception) -> Response:
         else NotFound(f"There is no {request.url.path[:100]} here.")
     )
     if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
-        visit = Visit(site, request, NOBODY, incoming.from_here(request))
+        visit = Visit(site, request, NOBODY, incoming.peer(request))
         return visit.page("refused.html", refusal.status, dict(HEADERS), refusal=refusal)
     return Response(api_error(refusal), refusal.status, HEADERS, "application/json")

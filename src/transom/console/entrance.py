@@ -26,7 +26,7 @@ async def sign_in_page(visit: Visit) -> Response:
 
 async def sign_in(visit: Visit) -> Response:
     """Open a session for the caller whose key was just identified and may see the console."""
-    session = visit.site.sessions.open(visit.caller.id)
+    session = visit.site.sessions.open(visit.caller.id, visit.caller.generation)
     response = RedirectResponse(_local(visit.field("next")) or "/", 303)
     secure = is_https(visit.request)
     response.set_cookie(

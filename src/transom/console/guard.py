@@ -30,7 +30,7 @@ class Endpoint:
         """Serve one request."""
         request = Request(scope, receive)
         route = _choose(self._routes, request)
-        visit = Visit(self._site, request, NOBODY, incoming.from_here(request))
+        visit = Visit(self._site, request, NOBODY, incoming.peer(request))
         try:
             response = await _serve(route, visit)
         except ClientGoneError:
@@ -92,7 +92,7 @@ async def _serve(route: Route, visit: Visit) -> Response:
         visit.form = await incoming.form(visit.request)
         _check_form(visit, visit.request.cookies.get(FORM_COOKIE, ""))
     visit.caller = await _identify(route, visit)
-    async with ruled(visit.site.door, visit.caller, route.action, loopback=visit.loopback) as record:
+    async with ruled(visit.site.door, visit.caller, route.action, peer=visit.peer) as record:
         visit.record = record
         if route.by == "key":
             visit.body = await incoming.body(visit.request)
@@ -105,11 +105,11 @@ async def _serve(route: Route, visit: Visit) -> Response:
 async def _identify(route: Route, visit: Visit) -> Caller:
     door = visit.site.door
     if route.by == "key":
-        return await door.identify(incoming.secret(visit.request))
+        return await door.identify(incoming.secrets(visit.request))
     if route.by == "form":
-        return await door.identify(visit.field("key").encode() or None)
-    visit.session = visit.site.sessions.read(visit.request.cookies.get(SESSION_COOKIE, ""))
-    return await door.identify_session(visit.session.caller if visit.session else None)
+        return await door.identify(frozenset(filter(None, (visit.field("key").encode(),))))
+    visit.session = session = visit.site.sessions.read(visit.request.cookies.get(SESSION_COOKIE, ""))
+    return await door.identify_session(session.caller if session else None, session.generation if session else 0)
 
 
 def _check_form(visit: Visit, binding: str) -> None:

@@ -12,18 +12,19 @@ from transom.gateway.request import ClientGoneError
 
 _MAX_BODY: Final = 64 * 1024
 _BODY_SECONDS: Final = 10.0
-_LOOPBACK: Final = ("127.", "::1")
 
 
-def secret(request: Request) -> bytes | None:
-    """Return the bearer token (RFC 6750 section 2.1), if there is one."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip().encode() if scheme.lower() == "bearer" else None
+def secrets(request: Request) -> frozenset[bytes]:
+    """Return the bearer tokens (RFC 6750 section 2.1): one, if all is well."""
+    sent = (value.partition(" ") for value in request.headers.getlist("authorization"))
+    return frozenset(
+        token.strip().encode() for scheme, _, token in sent if scheme.lower() == "bearer" and token.strip()
+    )
 
 
-def from_here(request: Request) -> bool:
-    """Say whether the peer is this machine. A proxy on this machine makes all its clients look so."""
-    return request.client is not None and request.client.host.startswith(_LOOPBACK)
+def peer(request: Request) -> str | None:
+    """Return the address at the connection's other end. Behind a proxy it is the proxy's."""
+    return None if request.client is None else request.client.host
 
 
 def same_origin(request: Request) -> bool:

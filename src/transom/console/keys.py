@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from starlette.responses import Response
 
-from transom.callers.issue import Issued
+from transom.callers.issue import Issued, Terms
 from transom.console import authority, entrance
 from transom.console.site import Visit
 
@@ -19,9 +19,20 @@ async def page(visit: Visit) -> Response:
 
 async def create(visit: Visit) -> Response:
     """Issue a key and show it, once."""
-    named = visit.form.getlist("group") + visit.field("groups").replace(",", " ").split()
+    named = visit.form.getlist("group") + _words(visit, "groups")
     groups = [group for group in named if isinstance(group, str)]
-    issued = await authority.issue(visit, visit.field("name"), groups, visit.field("expires") or None)
+    terms = Terms(
+        service=visit.field("service") == "yes",
+        models=tuple(_words(visit, "models")),
+        networks=tuple(_words(visit, "networks")),
+    )
+    issued = await authority.issue(visit, visit.field("name"), groups, visit.field("expires") or None, terms)
+    return await _page(visit, issued=issued)
+
+
+async def rotate(visit: Visit) -> Response:
+    """Give a key a new secret and show it, once."""
+    issued = await authority.rotate(visit, visit.request.path_params["id"], visit.field("overlap") or "24h")
     return await _page(visit, issued=issued)
 
 
@@ -39,10 +50,16 @@ async def _page(visit: Visit, issued: Issued | None = None, said: str | None = N
     found = await authority.list_all(visit)
     policies = visit.site.door.running.policies
     named = {group for text in policies.texts.values() for group in _GROUP.findall(text)}
-    groups = sorted(named | {group for key in found for group in key.groups})
-    if authority.OPERATORS not in visit.caller.groups:
-        groups = [group for group in groups if group in visit.caller.groups]
-    return visit.page("keys.html", keys=found[::-1], groups=groups, issued=issued, said=said, day=_day)
+    every = sorted(named | {group for key in found for group in key.groups})
+    groups = [group for group in every if authority.may_issue(visit, (group,))]
+    people = [key for key in found[::-1] if not key.service]
+    services = [key for key in found[::-1] if key.service]
+    lists = (("Issued", people), ("Services", services))
+    return visit.page("keys.html", lists=lists, groups=groups, issued=issued, said=said, day=_day)
+
+
+def _words(visit: Visit, field: str) -> list[str]:
+    return visit.field(field).replace(",", " ").split()
 
 
 def _day(milliseconds: int) -> str:

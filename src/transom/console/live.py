@@ -67,7 +67,7 @@ def _stands(visit: Visit) -> bool:
     return (
         session is not None
         and time.time() < session.expires
-        and door.keyring.refusal(visit.caller.id) is None
+        and door.keyring.refusal(visit.caller) is None
         and visit.may("read_decisions")
         and not door.stopping.is_set()
     )

@@ -52,7 +52,7 @@ async def _listing(visit: Visit, before: int | None, *, answers: bool) -> listin
     """Read the list: an act of its own, ruled and recorded as such."""
     door = visit.site.door
     names = door.keyring.names()
-    async with ruled(door, visit.caller, "read_decisions", loopback=visit.loopback):
+    async with ruled(door, visit.caller, "read_decisions", peer=visit.peer):
         return await door.database.run(
             lambda connection: listing.read(connection, names, limit=_PAGE, before=before, answers=answers)
         )

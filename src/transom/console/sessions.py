@@ -22,9 +22,13 @@ SESSION_SECONDS: Final = 12 * 3600
 
 
 class Session(msgspec.Struct, frozen=True):
-    """Who signed in. `token` is the cookie; `expires` in seconds since the Unix epoch."""
+    """Who signed in. `token` is the cookie; `expires` in seconds since the Unix epoch.
+
+    `generation`: of the secret that they signed in with, so that replacing it ends the session as revoking does.
+    """
 
     caller: CallerId
+    generation: int
     expires: int
     token: str
 
@@ -36,19 +40,21 @@ class Sessions:
         self._session_key = keys.derive(b"console/session/1")
         self._form_key = keys.derive(b"console/form/1")
 
-    def open(self, caller: CallerId) -> Session:
+    def open(self, caller: CallerId, generation: int) -> Session:
         """Open a session of 12 hours for the caller whose key was just seen."""
         expires = int(time.time()) + SESSION_SECONDS
-        said = f"{caller}.{expires}.{nonce()}"
-        return Session(caller, expires, f"{said}.{_sign(self._session_key, said)}")
+        said = f"{caller}.{generation}.{expires}.{nonce()}"
+        return Session(caller, generation, expires, f"{said}.{_sign(self._session_key, said)}")
 
     def read(self, token: str) -> Session | None:
         """Return the session of a cookie that was issued here and has not ended."""
         said, _, signature = token.rpartition(".")
         if not _same(signature, _sign(self._session_key, said)):
             return None
-        caller, expires, _ = said.split(".")
-        return Session(CallerId(caller), int(expires), token) if time.time() < int(expires) else None
+        caller, generation, expires, _ = said.split(".")
+        if time.time() >= int(expires):
+            return None
+        return Session(CallerId(caller), int(generation), int(expires), token)
 
     def form_token(self, binding: str) -> str:
         """Return what a form shown to `binding` (a session's or a form's cookie) must send back."""

@@ -12,6 +12,8 @@ from starlette.responses import HTMLResponse, Response
 from transom.console.feed import Feed
 from transom.console.sessions import Session, Sessions
 from transom.decisions.record import Record
+from transom.gateway.bounds import allows_model
+from transom.gateway.request import is_loopback
 from transom.gateway.running import Door
 from transom.ledger.keys import LedgerKeys
 from transom.ledger.seal import Vault
@@ -71,7 +73,7 @@ class Visit(msgspec.Struct, eq=False):
     site: Site
     request: Request
     caller: Caller
-    loopback: bool
+    peer: str | None
     session: Session | None = None
     form: FormData = msgspec.field(default_factory=FormData)
     body: bytes = b""
@@ -80,7 +82,8 @@ class Visit(msgspec.Struct, eq=False):
     def may(self, action: str, resource: Resource = DOOR) -> bool:
         """Say whether policy would permit it, to show a way to it or not. What is then done is ruled and recorded."""
         policies = self.site.door.running.policies
-        return policies.rule(self.caller, action, resource, Context(loopback=self.loopback)).effect == "permit"
+        ruling = policies.rule(self.caller, action, resource, Context(loopback=is_loopback(self.peer)))
+        return ruling.effect == "permit" and allows_model(self.caller, resource)
 
     def field(self, name: str) -> str:
         """Return a form's field, empty where it was not sent."""

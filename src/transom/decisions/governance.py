@@ -23,9 +23,20 @@ def issue_key(
     *,
     by: CallerId,
     expires: int | None = None,
+    terms: issue.Terms = issue.ANY,
 ) -> issue.Issued:
     """Issue a key and record it. `expires` in milliseconds since the Unix epoch. Raises `InvalidRequest`."""
-    issued = issue.create(connection, name, groups, expires=expires)
+    issued = issue.create(connection, name, groups, expires=expires, terms=terms)
+    _record(connection, keys, issued.fact, by)
+    return issued
+
+
+def rotate_key(connection: Connection, keys: LedgerKeys, id_: str, *, by: CallerId, overlap: int) -> issue.Issued:
+    """Give a key a new secret and record it; the old one opens for `overlap` seconds more.
+
+    Raises `NotFound`, `InvalidRequest`.
+    """
+    issued = issue.rotate(connection, id_, overlap=overlap * 1000)
     _record(connection, keys, issued.fact, by)
     return issued
 
@@ -60,6 +71,9 @@ def _record(connection: Connection, keys: LedgerKeys, fact: issue.KeyFact, by: C
         event=fact.event,
         key=keys.pseudonym(fact.id),
         groups=fact.groups,
+        service=fact.terms.service,
+        models=fact.terms.models,
+        networks=len(fact.terms.networks),
         by=keys.pseudonym(by),
     )
     # The caller's transaction holds the key and this row together: a crash leaves both or neither.

@@ -128,7 +128,7 @@ class Decisions:
         """Start making the decision durable; `durable` waits for it. Raises `NotDurable` where the line is full."""
         write = self._opening(record)
         write.opens = record.id
-        write.caller = record.caller.id
+        write.caller = record.caller
         write.holds = record.holds
         write.done = self._writer.future()
         self._writer.submit(write)

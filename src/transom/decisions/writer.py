@@ -24,7 +24,7 @@ from transom.errors import NotDurable, StorageError
 from transom.metering.accounts import Books, Charge, Hold, Shortage
 from transom.metering.store import open_books, write_books
 from transom.storage.engine import Database
-from transom.values import CallerId, DecisionId
+from transom.values import Caller, DecisionId
 
 _log = logging.getLogger("transom.decisions")
 _BATCH = 512
@@ -45,7 +45,7 @@ class Standing(Protocol):
         """Read again what has changed, holding it still until the transaction ends."""
         ...
 
-    def refusal(self, caller: CallerId) -> str | None:
+    def refusal(self, caller: Caller) -> str | None:
         """Return why the caller is refused now, or `None`."""
         ...
 
@@ -61,7 +61,7 @@ class Write(msgspec.Struct, eq=False):
 
     entries: list[store.EntryRow]
     contents: list[store.ContentRow]
-    caller: CallerId | None = None
+    caller: Caller | None = None
     done: asyncio.Future[None] | None = None
     opens: DecisionId | None = None
     closes: DecisionId | None = None

@@ -4,6 +4,7 @@ import msgspec
 
 from transom.dialects.translate import DialectName
 from transom.errors import NotFound
+from transom.gateway.bounds import allows_model
 from transom.gateway.reads import ruled
 from transom.gateway.request import Request
 from transom.gateway.running import Door
@@ -17,8 +18,8 @@ _CREATED = "1970-01-01T00:00:00Z"
 
 async def list_models(door: Door, request: Request) -> None:
     """Answer with every model that policy lets this caller see."""
-    caller = await door.identify(request.secret)
-    async with ruled(door, caller, "list_models", loopback=request.loopback) as record:
+    caller = await door.identify(request.secrets)
+    async with ruled(door, caller, "list_models", peer=request.peer) as record:
         registry = door.running.registry
         shape = request.dialect.NAME
         shown = [_shown(registry, version, shape) for version in registry.versions if _visible(door, caller, version)]
@@ -28,20 +29,21 @@ async def list_models(door: Door, request: Request) -> None:
 
 async def view_model(door: Door, request: Request, name: str) -> None:
     """Answer with one model."""
-    caller = await door.identify(request.secret)
+    caller = await door.identify(request.secrets)
     registry = door.running.registry
     version = registry.find(RequestedModel(name))
     if version is None:
-        async with ruled(door, caller, "list_models", loopback=request.loopback):
+        async with ruled(door, caller, "list_models", peer=request.peer):
             registry.resolve(RequestedModel(name))
         raise NotFound("There is no such model.")
-    async with ruled(door, caller, "view_model", loopback=request.loopback, resource=version.resource) as record:
+    async with ruled(door, caller, "view_model", peer=request.peer, resource=version.resource) as record:
         body = msgspec.json.encode(_shown(registry, version, request.dialect.NAME))
     await request.respond(200, [_JSON, (b"transom-decision", record.id.encode())], body)
 
 
 def _visible(door: Door, caller: Caller, version: Version) -> bool:
-    return door.running.policies.rule(caller, "view_model", version.resource, Context()).effect == "permit"
+    ruling = door.running.policies.rule(caller, "view_model", version.resource, Context())
+    return ruling.effect == "permit" and allows_model(caller, version.resource)
 
 
 def _list(shown: list[dict[str, object]], shape: DialectName) -> dict[str, object]:

@@ -5,6 +5,7 @@ import time
 
 from transom.decisions.record import Outcome, Record
 from transom.dialects.translate import Dialect
+from transom.gateway.bounds import check_model, check_network
 from transom.gateway.exchange import Exchange
 from transom.gateway.meter import Meter
 from transom.gateway.refuse import end, permit, stands, still_stands
@@ -31,19 +32,21 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
     """
     running = door.running  # one reading of the declared files for the whole request, whatever is reloaded meanwhile
     # 1. callers: who asks. Before the body, so that strangers cannot make us read it.
-    caller = await door.identify(request.secret)
+    caller = await door.identify(request.secrets)
     record = door.decisions.begin(caller, dialect.ACTION)
     outcome = Outcome("failed")
     response: Response | None = None
     meter = Meter(running, record)
     try:
         stands(caller)
+        check_network(caller, request.peer)
         # 2. dialects: what is asked.
         call = await _read(dialect, await request.body(door.server.max_body_bytes, door.server.body_seconds))
         record.prompt, record.stream = call.body, call.stream
         # 3. registry: of which version.
         record.version = version = running.registry.resolve_for(call.model, dialect.KIND)
         record.resource = version.resource
+        check_model(caller, version.resource)
         # 4. policy: whether they may.
         context = Context(stream=call.stream, loopback=request.loopback)
         record.ruling = rule_on(running, caller, dialect.ACTION, version, context)

@@ -4,17 +4,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from transom.decisions.record import Outcome, Record
+from transom.gateway.bounds import check_model, check_network
 from transom.gateway.refuse import permit, recorded_refusal, stands, still_stands
-from transom.gateway.request import ClientGoneError, Request
+from transom.gateway.request import ClientGoneError, Request, is_loopback
 from transom.gateway.running import NOBODY, Door
 from transom.values import DOOR, Caller, Context, Resource
 
 
 @asynccontextmanager
 async def ruled(
-    door: Door, caller: Caller, action: str, *, loopback: bool, resource: Resource = DOOR
+    door: Door, caller: Caller, action: str, *, peer: str | None, resource: Resource = DOOR
 ) -> AsyncIterator[Record]:
-    """Rule on `action` and make the decision durable; the block then makes what was asked for; then close it.
+    """Rule on `action`, asked from `peer`; make the decision durable; let the block make what was asked for; close it.
 
     What the block made may be sent once it is left, not within it: the caller's key is looked at again at its end.
     Raises `Refusal`, durable and with its decision's id, whatever it was that the ruling or the block raised.
@@ -24,7 +25,10 @@ async def ruled(
     outcome = Outcome("failed")
     try:
         stands(caller)
-        record.ruling = door.running.policies.rule(caller, action, resource, Context(loopback=loopback))
+        check_network(caller, peer)
+        check_model(caller, resource)
+        context = Context(loopback=is_loopback(peer))
+        record.ruling = door.running.policies.rule(caller, action, resource, context)
         permit(record, door.running.policies)
         door.decisions.open(record)
         await door.decisions.durable(record)
@@ -50,11 +54,11 @@ async def open_read(door: Door, request: Request, action: str) -> AsyncIterator[
     Who sends no key and needs none is counted, not recorded one by one: else anybody could make the log grow. As with
     `ruled`, the block makes what is sent after it.
     """
-    if request.secret is None:
+    if not request.secrets:
         ruling = door.running.policies.rule(NOBODY, action, DOOR, Context(loopback=request.loopback))
         if ruling.effect == "permit":
             door.anonymous_reads[action] += 1
             yield []
             return
-    async with ruled(door, await door.identify(request.secret), action, loopback=request.loopback) as record:
+    async with ruled(door, await door.identify(request.secrets), action, peer=request.peer) as record:
         yield [(b"transom-decision", record.id.encode())]

@@ -26,7 +26,7 @@ def stands(caller: Caller) -> None:
 
 
 async def still_stands(door: Door, caller: Caller) -> None:
-    """Raise `Unidentified` where the caller's key was revoked while the answer was made. No wait lies behind this.
+    """Raise `Unidentified` where the caller's key was revoked or replaced meanwhile. No wait lies behind this.
 
     The decision is durable then, so the group commit has not seen it. Whoever revokes waits `REVOKED_SECONDS` before
     they say that it is done; that is why a reading that is not stale is enough. Raises `NotDurable` where the keys
@@ -40,13 +40,13 @@ async def still_stands(door: Door, caller: Caller) -> None:
         raise NotDurable(
             "The keys cannot be read fast enough, so no answer may leave. Try again shortly.", retry_after=1
         )
-    why = door.keyring.refusal(caller.id)
+    why = door.keyring.refusal(caller)
     if why is not None:
         raise no_longer_stands(why)
 
 
 def no_longer_stands(why: str) -> Unidentified:
-    """Say that a key was revoked or has expired."""
+    """Say that a key was revoked or replaced, or has expired."""
     return Unidentified(f"This key is {why}. Ask an operator for a new one.", code=f"key_{why}")
 
 

@@ -19,6 +19,7 @@ CLIENT = "transom.client"
 """The ASGI extension by which the server hands over the connection's `Client`."""
 _PASSED_ON = (b"anthropic-version", b"anthropic-beta")
 _LOOPBACK = ("127.", "::1")
+_BARE_SECRETS = (b"x-api-key", b"x-goog-api-key")
 
 
 class ClientGoneError(Exception):
@@ -96,19 +97,27 @@ class Request:
         self._late = False
 
     @property
-    def secret(self) -> bytes | None:
-        """The key that was sent, where each dialect's clients put theirs; `None` where there is none.
+    def secrets(self) -> frozenset[bytes]:
+        """Every key or token that was sent, wherever clients put theirs: one, if all is well.
 
         A bearer token (RFC 6750 section 2.1), Anthropic's `x-api-key`, Gemini's `x-goog-api-key` or `?key=`.
         """
-        headers = self._headers
-        value = headers.get(b"authorization")
-        if value is not None and value[:7].lower() == b"bearer ":
-            return value[7:].strip()
-        other = headers.get(b"x-api-key") or headers.get(b"x-goog-api-key")
-        if other is not None:
-            return other.strip()
-        return next((value.encode() for name, value in parse_qsl(self.query) if name == "key"), None)
+        found = []
+        for name, value in self.scope["headers"]:
+            if name == b"authorization":
+                if value[:7].lower() == b"bearer ":
+                    found.append(value[7:].strip())
+            elif name in _BARE_SECRETS:
+                found.append(value.strip())
+        if b"key=" in self.scope["query_string"]:
+            found += [value.encode() for name, value in parse_qsl(self.query) if name == "key"]
+        return frozenset(filter(None, found))
+
+    @property
+    def peer(self) -> str | None:
+        """The address at the connection's other end. Behind a proxy it is the proxy's."""
+        client = self.scope.get("client")
+        return None if client is None else client[0]
 
     @property
     def query(self) -> str:
@@ -130,9 +139,8 @@ class Request:
 
     @property
     def loopback(self) -> bool:
-        """Whether the peer is this machine. A proxy on this machine makes all its clients look so."""
-        client = self.scope.get("client")
-        return client is not None and client[0].startswith(_LOOPBACK)
+        """Whether the peer is this machine."""
+        return is_loopback(self.peer)
 
     async def body(self, limit: int, seconds: float) -> bytes:
         """Return the whole body. Raises `BodyTooLarge`, `BodyTimeout`, `InvalidRequest`, `ClientGoneError`."""
@@ -210,6 +218,11 @@ class Request:
         self.gone = True
         if self._task is not None:
             self._task.cancel()
+
+
+def is_loopback(peer: str | None) -> bool:
+    """Say whether an address is this machine's. A proxy on this machine makes all its clients look so."""
+    return peer is not None and peer.startswith(_LOOPBACK)
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 import msgspec
@@ -24,7 +24,12 @@ from transom.upstreams.client import Upstream
 from transom.values import ANONYMOUS, Caller, CallerId, Digest, Pseudonym
 
 _REREAD_SECONDS = 0.05
-_UNIDENTIFIED = {"no key": "missing_api_key", "unknown key": "invalid_api_key", "no session": "no_session"}
+_UNIDENTIFIED = {
+    "no key": "missing_api_key",
+    "unknown key": "invalid_api_key",
+    "several keys": "several_api_keys",
+    "no session": "no_session",
+}
 """Why nobody could be identified, and the code that says so."""
 
 
@@ -83,14 +88,18 @@ class Door:
         self._reading_keys: asyncio.Task[None] | None = None
         self._read_keys_at = 0.0
 
-    async def identify(self, secret: bytes | None) -> Caller:
-        """Say who asks. Raises `Unidentified` for a secret that is no key's, and counts it.
+    async def identify(self, secrets: Collection[bytes]) -> Caller:
+        """Say who asks. Raises `Unidentified` for a secret that is no key's, or for more than one, and counts it.
 
         A key that is known but no longer valid is a caller, with `refusal` set: refusing it is on the record. A key
         that is not known may have been issued a moment ago, elsewhere: the database is asked before it is refused.
         """
-        if secret is None:
+        if not secrets:
             raise self._unidentified("no key", "No key was sent. Send one as `Authorization: Bearer tr_…`.")
+        if len(secrets) > 1:
+            text = "Two different keys were sent, and which one counts is not ours to guess. Send one."
+            raise self._unidentified("several keys", text)
+        (secret,) = secrets
         caller = self.keyring.identify(secret)
         if caller is None:
             await self.reread_keys()
@@ -100,15 +109,15 @@ class Door:
             raise self._unidentified("unknown key", text)
         return caller
 
-    async def identify_session(self, id_: CallerId | None) -> Caller:
-        """Say whose session this is, by the id of the key that opened it. Raises `Unidentified`, and counts it."""
-        caller = None if id_ is None else self.keyring.caller(id_)
+    async def identify_session(self, id_: CallerId | None, generation: int) -> Caller:
+        """Say whose session this is, by the key that opened it. Raises `Unidentified`, and counts it."""
+        caller = None if id_ is None else self.keyring.caller(id_, generation)
         if id_ is not None and caller is None:
             await self.reread_keys()
-            caller = self.keyring.caller(id_)
+            caller = self.keyring.caller(id_, generation)
         if caller is None:
             raise self._unidentified("no session", "Nobody is signed in here. Sign in with a key of this door.")
-        return caller
+        return msgspec.structs.replace(caller, kind="session")
 
     def _unidentified(self, reason: str, text: str) -> Unidentified:
         self.unidentified[reason] += 1
@@ -138,5 +147,5 @@ class Door:
             ) from error
 
 
-NOBODY = Caller(ANONYMOUS, "anyone", (), Pseudonym("anonymous"))
+NOBODY = Caller(ANONYMOUS, "anyone", (), Pseudonym("anonymous"), kind="anonymous")
 """Who asks without a key."""

@@ -221,11 +221,17 @@ class SettingsEntry(_Entry, frozen=True, kw_only=True, tag="settings/1"):
 
 
 class KeyEntry(_Entry, frozen=True, kw_only=True, tag="key/1"):
-    """A caller's key was issued or revoked. `key` and `by` are pseudonyms."""
+    """A caller's key was issued, rotated or revoked. `key` and `by` are pseudonyms."""
 
-    event: Literal["issued", "revoked"]
+    event: Literal["issued", "rotated", "revoked"]
     key: Pseudonym
     groups: tuple[str, ...] = ()
+    service: bool = False
+    """It is a machine's."""
+    models: tuple[str, ...] = ()
+    """The models that it is for; every one where it names none."""
+    networks: Count = 0
+    """How many networks it is held to; which ones is not for everybody's eyes."""
     by: Pseudonym
 
 

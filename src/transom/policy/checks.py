@@ -172,14 +172,14 @@ def _comparison(node: pst.BinaryOp, known: Known) -> Iterator[Problem]:
     if attribute is None or node.op not in {*_COMPARE, "contains"}:
         return
     names = NAMES.get(attribute)
-    if attribute in {"context.region", "regions"}:
+    if attribute in {"context.region", "resource.regions"}:
         names = known.regions | {""} if attribute == "context.region" else known.regions
-    if attribute == "name":
+    if attribute == "resource.name":
         names = frozenset(version.partition("@")[0] for version in known.models)
     for literal in literals:
         if isinstance(literal, pst.StringLit) and names is not None and literal.value not in names:
             yield Problem(
-                f'{_said(attribute)} is never "{literal.value}". {nearest(literal.value, names - {""})}',
+                f'{attribute} is never "{literal.value}". {nearest(literal.value, names - {""})}',
                 f'"{literal.value}"',
             )
         if isinstance(literal, pst.LongLit) and attribute in LADDERS and node.op in _COMPARE:
@@ -193,23 +193,17 @@ def _always(attribute: str, op: str, value: int, *, turned: bool) -> Iterator[Pr
     if len(outcomes) == 1:
         said = "true" if outcomes.pop() else "false"
         yield Problem(
-            f"this comparison of resource.{attribute} with {value} is always {said}: "
-            f"{attribute} goes from 0 to {len(steps) - 1}",
+            f"this comparison of {attribute} with {value} is always {said}: "
+            f"{attribute.partition('.')[2]} goes from 0 to {len(steps) - 1}",
             str(value),
         )
 
 
 def _asked(expression: pst.Expr) -> str | None:
-    """Return the attribute of the resource that an expression is, if it is one; `context.region` as that."""
-    if isinstance(expression, pst.GetAttr) and expression.base == pst.Var("resource"):
-        return expression.attr
-    if expression == pst.GetAttr(pst.Var("context"), "region"):
-        return "context.region"
+    """Return the attribute that an expression is, as in `resource.rung`, if it is one."""
+    if isinstance(expression, pst.GetAttr) and isinstance(expression.base, pst.Var):
+        return f"{expression.base.name}.{expression.attr}"
     return None
-
-
-def _said(attribute: str) -> str:
-    return attribute if attribute.startswith("context.") else f"resource.{attribute}"
 
 
 def _literals(expression: pst.Expr) -> tuple[pst.Expr, ...]:

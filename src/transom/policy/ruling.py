@@ -24,7 +24,7 @@ An `@id` holds no colon, so none can be taken for an error.
 """
 
 _GENERATION = 8_192
-_Key = tuple[str, tuple[str, ...], str, str, str, str, Context]
+_Key = tuple[Caller, str, str, str, str, Context]
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class Policies:
         nothing permitted. Where any policy could not be evaluated, nothing is permitted, and `policies` holds
         `error:<id>` for it. Raises `TransomError` where the request is not one that the schema knows.
         """
-        key = (caller.id, caller.groups, action, resource.type, resource.id, resource.digest, context)
+        key = (caller, action, resource.type, resource.id, resource.digest, context)
         ruling = self._young.get(key)
         return self._remember(key, caller, resource) if ruling is None else ruling
 
@@ -80,7 +80,7 @@ class Policies:
         """Bounded without bookkeeping on a hit: what has not been asked for in a whole generation is forgotten."""
         ruling = self._old.get(key)
         if ruling is None:
-            ruling = self.evaluate(caller, key[2], resource, key[6])
+            ruling = self.evaluate(caller, key[1], resource, key[5])
         if len(self._young) >= _GENERATION:
             self._old, self._young = self._young, {}
         self._young[key] = ruling
@@ -140,8 +140,14 @@ def combine(obligations: Iterable[Obligations]) -> Obligations:
 
 def _entities(caller: Caller, resource: Resource) -> str:
     groups = [{"type": "Group", "id": group} for group in caller.groups]
+    asking = {
+        "kind": caller.kind,
+        "service": caller.service,
+        "models": caller.models,
+        "networks": caller.networks,
+    }
     entities = [
-        {"uid": {"type": "Caller", "id": caller.id}, "attrs": {}, "parents": groups},
+        {"uid": {"type": "Caller", "id": caller.id}, "attrs": asking, "parents": groups},
         {"uid": {"type": resource.type, "id": resource.id}, "attrs": dict(resource.attributes), "parents": []},
     ]
     return msgspec.json.encode(entities).decode()

@@ -1,10 +1,11 @@
 """The words that policies may use, as shipped: the schema, the starter set."""
 
 from importlib.resources import files
+from typing import get_args
 
 import msgspec
 
-from transom.values import OPENNESS, RUNGS
+from transom.values import OPENNESS, RUNGS, CallerKind
 
 _HERE = files(__package__)
 
@@ -24,6 +25,7 @@ ACTIONS = (
     "read_metrics",
     "view_console",
     "manage_keys",
+    "issue_key",
     "reload",
 )
 """Everything that can be asked for."""
@@ -47,18 +49,23 @@ ATTRIBUTES = (
     "stream",
     "loopback",
     "region",
+    "groups",
+    "service",
+    "models",
+    "networks",
 )
-"""What a policy may ask of a model, and (the last three) of the context."""
+"""What a policy may ask: of a model (the first twelve), of the context, of who asks."""
 
-LADDERS = {"rung": len(RUNGS), "openness": len(OPENNESS)}
+LADDERS = {"resource.rung": len(RUNGS), "resource.openness": len(OPENNESS)}
 """Attributes of a model that count up a ladder, with the number of its steps."""
 
 NAMES: dict[str, frozenset[str]] = {
-    "rung_name": frozenset(RUNGS),
-    "openness_name": frozenset(OPENNESS),
-    "kind": frozenset({"chat", "embedding"}),
+    "resource.rung_name": frozenset(RUNGS),
+    "resource.openness_name": frozenset(OPENNESS),
+    "resource.kind": frozenset({"chat", "embedding"}),
+    "principal.kind": frozenset(get_args(CallerKind)),
 }
-"""Attributes of a model that hold one of a few names."""
+"""Attributes that hold one of a few names."""
 
 
 class Annotation(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ Imported by `store.py` files only. Times are whole milliseconds since the Unix e
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Index,
     Integer,
@@ -12,6 +13,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData()
@@ -127,4 +129,20 @@ key = Table(
     Column("created", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=True),
     Column("revoked", BigInteger, nullable=True),
+    Column("service", Boolean, nullable=False, server_default=false(), comment="a machine's, not a person's"),
+    Column("models", Text, nullable=True, comment="a JSON array of strings; every model where it is null"),
+    Column("networks", Text, nullable=True, comment="a JSON array of strings; anywhere where it is null"),
+    Column("generation", Integer, nullable=False, server_default="0", comment="how often it was rotated"),
+    Column("previous", LargeBinary, nullable=True, comment="SHA-256 of the secret before the last rotation"),
+    Column("previous_ends", BigInteger, nullable=True, comment="until when that one opens too"),
 )
+
+blocked = Table(
+    "blocked",
+    metadata,
+    Column("caller", Text, primary_key=True, comment="the caller's id, made of issuer and subject"),
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+"""Subjects of identity providers who are let in no more, whatever token they bring."""
