@@ -142,6 +142,27 @@ def test_a_last_blank_line_may_be_missing(sqlite_door: Door) -> None:
     assert {part.part: part.text for part in story.content}["answer"] == answer.body.decode()
 
 
+@pytest.mark.parametrize(
+    ("last", "status", "reason"),
+    [
+        ([LAST, b"data: [DONE]\n\n"], "answered", None),
+        ([event({"error": {"message": "out of memory"}})], "failed", "upstream_error_event"),
+        ([DELTA], "abandoned", "client_gone"),
+    ],
+)
+def test_who_leaves_after_the_end_has_abandoned_nothing(
+    sqlite_door: Door, last: list[bytes], status: str, reason: str | None
+) -> None:
+    """Clients close when they have read the last event; an upstream may keep its connection open after it."""
+    sqlite_door.upstream.scripts["lingers"] = Script(events=[DELTA, *last], end="silence")
+    with send(sqlite_door.server.port, sqlite_door.key(), "script lingers", stream=True) as connection:
+        received = b""
+        while last[-1].strip() not in received:
+            received += connection.recv(65536)
+    outcome = outcome_of(sqlite_door.server.story(sqlite_door.server.newest()))
+    assert (outcome.status, outcome.reason) == (status, reason)
+
+
 def test_an_upstreams_error_event_passes_through_and_is_on_record(sqlite_door: Door) -> None:
     said = event({"error": {"message": "the vendor is out of memory", "code": "oom", "type": "server_error"}})
     sqlite_door.upstream.scripts["oom"] = Script(events=[DELTA, said])

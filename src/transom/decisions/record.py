@@ -94,6 +94,8 @@ class Outcome(msgspec.Struct, eq=False):
     """What it used up of the holds. The whole of a hold that is not named here."""
     answer: bytes | None = None
     complete: bool = False
+    handed_over: bool = False
+    """All of a stream has left, its end included: who goes away then has not abandoned it."""
     verdicts: tuple[Verdict, ...] = ()
     upstream_seconds: float | None = None
 

@@ -78,7 +78,12 @@ def _gone(request: Request, outcome: Outcome, error: BaseException) -> None:
         task = asyncio.current_task()
         assert task is not None
         task.uncancel()
-    outcome.status, outcome.reason = "abandoned", "client_gone"
+    if outcome.handed_over:
+        # Clients close as soon as they have read the end, which may be before the upstream closes.
+        outcome.status = "answered" if outcome.complete else "failed"
+        outcome.reason = None if outcome.complete else "upstream_error_event"
+    else:
+        outcome.status, outcome.reason = "abandoned", "client_gone"
 
 
 def to_refusal(error: BaseException, what: str, version: Version | None = None) -> Refusal:

@@ -56,6 +56,7 @@ async def relay_stream(
         rest, facts = passing.end(answer)
         outcome.answer = answer + rest
         outcome.complete, outcome.model, outcome.usage = facts.complete, facts.model, facts.usage
+        outcome.handed_over = not rest and (facts.complete or facts.failed)
     if failure is None and not (facts.complete or facts.failed):
         failure = passing.failure()
     if failure is not None:
