@@ -96,18 +96,18 @@ class Keyring:
                 self.revision = revision
                 self._read_at = max(self._read_at, began)
 
-    def caller(self, id_: CallerId, generation: int) -> Caller | None:
-        """Return the caller whose key has this id, as `identify` would of its secret of that generation.
+    def caller(self, id_: CallerId, generation: int | None = None) -> Caller | None:
+        """Return the caller whose key has this id, as `identify` would of its secret of that generation, or the newest.
 
         `None` where no key has the id. A secret that is older than the one before the newest is "replaced".
         """
         secrets = self._by_id.get(id_)
         if not secrets:
             return None
-        known = secrets.get(generation)
+        known = secrets.get(max(secrets) if generation is None else generation)
         if known is None:
             newest = secrets[max(secrets)].caller
-            return msgspec.structs.replace(newest, refusal=newest.refusal or "replaced", generation=generation)
+            return msgspec.structs.replace(newest, refusal=newest.refusal or "replaced", generation=generation or 0)
         return known.at(self._clock())
 
     def names(self) -> dict[Pseudonym, str]:
