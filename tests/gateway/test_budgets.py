@@ -194,3 +194,18 @@ def test_what_cannot_be_counted_beforehand_is_refused_with_the_remedy(
         ("poor-priced-day", f"{datetime.now(UTC):%Y-%m-%d}", False),
         ("tester-month", f"{datetime.now(UTC):%Y-%m}", True),
     ]
+
+
+def test_what_costs_more_than_it_could_is_charged_whole_and_said(make_server: MakeServer, vendor: Upstream) -> None:
+    vendor.scripts["far-more"] = Script(usage={"prompt_tokens": 10**6, "completion_tokens": 0})
+    server = make_server(settings(vendor, BUDGET.format("1.00", "total"))).start()
+    dear = server.chat("priced", server.key, "script far-more", max_tokens=5)
+    assert dear.status == 200
+    server.outcome(dear.decision)
+    assert server.chat("priced", server.key, "script far-more", max_tokens=5).status == 429
+    metrics = server.get("/metrics").text
+    assert 'transom_spent_total{currency="EUR",limit="all-of-it"} 2.5' in metrics
+    assert 'transom_bound_exceeded_total{limit="all-of-it"} 1.0' in metrics
+    assert f"decision {dear.decision} cost more than it could by its bound" in server.log
+    assert server.stop() == 0
+    assert [(each.spent, each.held) for each in counted(server)] == [(UNIT * 5 // 2, 0)]

@@ -74,7 +74,6 @@ class Meter:
         outcome.charges = charges(self._record.holds, outcome.upstream, spent)
         for charge in outcome.charges:
             if charge.amount > charge.hold.amount:
-                self._running.limits.overruns[charge.hold.limit.name] += 1
                 _log.warning(
                     "decision %s cost more than it could by its bound, %d of %d, and is charged to %s whole",
                     self._record.id,

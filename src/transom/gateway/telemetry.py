@@ -13,6 +13,8 @@ from prometheus_client.exposition import generate_latest
 
 from transom.decisions.record import Outcome, Record
 from transom.gateway.upstream_metrics import upstream_metrics
+from transom.metering.accounts import CALLS
+from transom.metering.money import UNIT
 from transom.upstreams.client import Upstream
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -50,7 +52,10 @@ class Telemetry:
         self._decisions: Counter[tuple[str, str, str]] = Counter()
         self._seconds: dict[str, Times] = {}
         self._tokens: Counter[tuple[str, str]] = Counter()
+        self._estimated: Counter[tuple[str, str]] = Counter()
         self._uncounted: Counter[str] = Counter()
+        self._spent: Counter[tuple[str, str]] = Counter()
+        self._overruns: Counter[str] = Counter()
         self._attempts: Counter[tuple[str, str]] = Counter()
         self._unidentified: Counter[str] = Counter()
         self._reloads: Counter[str] = Counter()
@@ -78,12 +83,19 @@ class Telemetry:
             self._attempts[attempt.upstream, attempt.result] += 1
         usage = outcome.usage
         if usage is not None:
-            self._tokens[model, "input"] += usage.input or 0
-            self._tokens[model, "cached_input"] += usage.cached_input or 0
-            self._tokens[model, "output"] += usage.output or 0
-            self._tokens[model, "reasoning"] += usage.reasoning or 0
-        elif outcome.status == "answered" and model:
+            tokens = self._tokens if usage.source == "upstream" else self._estimated
+            tokens[model, "input"] += usage.input or 0
+            tokens[model, "cached_input"] += usage.cached_input or 0
+            tokens[model, "cache_write"] += usage.cache_write or 0
+            tokens[model, "output"] += usage.output or 0
+            tokens[model, "reasoning"] += usage.reasoning or 0
+        if outcome.status == "answered" and model and (usage is None or usage.source != "upstream"):
             self._uncounted[model] += 1
+        for charge in outcome.charges:
+            limit = charge.hold.limit
+            if limit.kind != CALLS:
+                self._spent[limit.name, limit.kind] += charge.amount
+                self._overruns[limit.name] += charge.amount > charge.hold.amount
 
     def unidentified(self, reason: str) -> None:
         """Count a request of nobody known."""
@@ -116,6 +128,24 @@ class Telemetry:
             "Tokens that upstreams counted, in disjoint classes.",
             ("model", "class"),
             self._tokens.items(),
+        )
+        yield _counter(
+            "transom_tokens_estimated",
+            "Tokens that no upstream counted, or not to the end, by an estimate.",
+            ("model", "class"),
+            self._estimated.items(),
+        )
+        yield _counter(
+            "transom_spent",
+            "What calls cost that a budget counts, by this process, in units of the currency.",
+            ("limit", "currency"),
+            ((labels, amount / UNIT) for labels, amount in self._spent.items()),
+        )
+        yield _counter(
+            "transom_bound_exceeded",
+            "Calls that cost more than they could by their bound, and were charged whole.",
+            ("limit",),
+            (((limit,), count) for limit, count in self._overruns.items()),
         )
         yield _counter(
             "transom_answers_uncounted",
@@ -151,7 +181,7 @@ class Telemetry:
         )
 
 
-def _counter(name: str, text: str, labels: tuple[str, ...], counts: Iterable[tuple[tuple[str, ...], int]]) -> Metric:
+def _counter(name: str, text: str, labels: tuple[str, ...], counts: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
     family = CounterMetricFamily(name, text, labels=labels)
     for values, count in counts:
         family.add_metric(values, count)

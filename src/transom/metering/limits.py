@@ -3,7 +3,6 @@
 Only what is counted in the database stands here: money, and calls under way. Rates are `metering.rates`.
 """
 
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -81,8 +80,6 @@ class Limits:
     def __init__(self, settings: tuple[LimitSettings, ...], sheet: PriceSheet) -> None:
         self.rules = counted_rules(settings)
         self.sheet = sheet
-        self.overruns: Counter[str] = Counter()
-        """How often a call cost more than its bound, by limit."""
 
     def holds(self, caller: Caller, version: Version, call: Call, now: int) -> tuple[Hold, ...]:
         """Say what a call must hold before any upstream is asked. `now` in milliseconds since the Unix epoch.
