@@ -62,7 +62,8 @@ def test_every_command_that_a_document_shows_exists() -> None:
         tuple(match.split())
         for document in DOCUMENTS
         for match in re.findall(
-            r"(?:`|/bin/)transom ((?:keys|limits|models|ledger|config) [a-z]+|up|explain)\b", document.read_text()
+            r"(?:`|/bin/)transom ((?:config|import|keys|ledger|limits|models) [a-z]+|up|explain)\b",
+            document.read_text(),
         )
     }
     assert shown

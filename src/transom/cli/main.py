@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from transom.app.logs import set_up_logs
-from transom.cli import config, explain, keys, ledger, limits, models, up
+from transom.cli import config, explain, import_, keys, ledger, limits, models, up
 from transom.errors import Refusal, TransomError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.add_typer(limits.app, name="limits")
 app.add_typer(models.app, name="models")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(config.app, name="config")
+app.add_typer(import_.app, name="import")
 
 
 def main() -> None:
