@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime
+from functools import partial
 
 from transom.decisions.record import Outcome, Record
 from transom.gateway.request import Request
@@ -17,6 +18,8 @@ from transom.metering.rates import Standing, rate_headers
 from transom.values import Call, Usage, Version
 
 _log = logging.getLogger("transom.metering")
+_LONG = 256 * 1024
+"""Bytes of a body from which on reading it is no longer a matter of microseconds."""
 
 
 class Meter:
@@ -39,7 +42,9 @@ class Meter:
         self._call, self._version = call, record.version
         if call.free:
             return
-        record.holds = running.limits.holds(record.caller, record.version, call, record.at_ms)
+        if running.limits.rules:
+            holds = partial(running.limits.holds, record.caller, record.version, call, record.at_ms)
+            record.holds = holds() if len(call.body) < _LONG else await asyncio.to_thread(holds)
         if not running.rates:
             return
         standing = Standing(_about(call, record.version) if running.rates.count_tokens else 0)
