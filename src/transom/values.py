@@ -229,7 +229,7 @@ class Usage(msgspec.Struct, frozen=True):
     output: int | None
     """Output tokens, reasoning tokens excluded."""
     reasoning: int | None
-    source: Literal["upstream", "estimate", "absent"]
+    source: Literal["upstream", "estimate", "cache", "absent"]
     cache_write: int | None = None
     """Input tokens that were written into a cache, billed apart by some; in none of the other classes."""
 

@@ -14,6 +14,9 @@ from transom.config.files import Source, parse, read
 from transom.config.secrets import SecretRef
 from transom.engine.settings import EngineSettings
 from transom.errors import ConfigError, ConfigErrors
+from transom.gateway.cache import AnswerCache
+from transom.gateway.route.attempt import HERE
+from transom.gateway.route.recall import CACHE
 from transom.gateway.running import Running
 from transom.gateway.settings import RetentionSettings, ServerSettings
 from transom.ledger.settings import LedgerSettings
@@ -34,10 +37,12 @@ from transom.safeguards.interface import Safeguards, SafeguardSettings
 from transom.storage.settings import StorageSettings
 from transom.upstreams.client import Upstream
 from transom.upstreams.settings import UpstreamSettings
-from transom.values import Price
+from transom.values import Price, VersionName
 
 EMBEDDED = "embedded"
 """The name by which a route means the embedded engine."""
+_TAKEN = {EMBEDDED: "the embedded engine's", HERE: "Transom's own", CACHE: "what answers that were kept come from"}
+"""Names that no upstream may have, because the record means something else by them."""
 EMBEDDED_REGION = "this machine"
 """Where it answers."""
 _SECRET_HEADERS = frozenset(("authorization", "api-key", "x-api-key", "cookie", "proxy-authorization"))
@@ -127,6 +132,7 @@ def _running(home: Home, settings: Settings, before: Running | None) -> Running:
         rates=before.rates if before is not None and same_rates else _rates(settings),
         limits=Limits(settings.limits, prices),
         prices=prices,
+        caches=_caches(settings, registry, before),
         upstreams=upstreams,
         settings_digest=digest(msgspec.json.encode(declared, order="sorted", enc_hook=int)),  # a Duration
     )
@@ -157,10 +163,11 @@ def _cross_problems(settings: Settings, workers: int) -> list[ConfigError]:
     problems += speaking_problems(settings.models, settings.upstreams)
     problems += _price_problems(settings)
     problems += _secrets_in_the_clear(settings)
-    if EMBEDDED in settings.upstreams:
-        problems.append(
-            ConfigError("This name is the embedded engine's. Give the upstream another.", file=f"upstreams.{EMBEDDED}")
-        )
+    problems += [
+        ConfigError(f"This name is {whose}. Give the upstream another.", file=f"upstreams.{name}")
+        for name, whose in _TAKEN.items()
+        if name in settings.upstreams
+    ]
     problems += several_processes(settings.limits, workers, settings.storage.rates)
     return problems
 
@@ -287,6 +294,16 @@ def _unasked_safeguards(settings: Settings, policies: Policies) -> list[ConfigEr
 def _upstream_names(settings: Settings) -> frozenset[str]:
     names = frozenset(settings.upstreams)
     return names | {EMBEDDED} if settings.engine.enabled is not False else names
+
+
+def _caches(settings: Settings, registry: Registry, before: Running | None) -> dict[VersionName, AnswerCache]:
+    """Make a cache for every version that wants one, or take over the one there was."""
+    found: dict[VersionName, AnswerCache] = {}
+    for version, model in zip(registry.versions, settings.models.values(), strict=True):
+        if model.cache is not None:
+            old = None if before is None else before.caches.get(version.name)
+            found[version.name] = old if old is not None and old.settings == model.cache else AnswerCache(model.cache)
+    return found
 
 
 def _regions(settings: Settings) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Protocol, cast
 
 import msgspec
 
+from transom.decisions.record import Outcome
 from transom.dialects.counting import Count
 from transom.dialects.gemini.stream import Rearranged
 from transom.dialects.known import CONVERSATIONS
@@ -37,6 +38,17 @@ class Here(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Recall(Protocol):
+    """A call's dealings with the answers that are kept."""
+
+    hit: bool
+    """It was answered from them."""
+
+    def settle(self, outcome: Outcome, body: bytes) -> None:
+        """Keep a whole answer; of one that was kept, say what it cost."""
+        ...
+
+
 class Exchange:
     """One call, and the way back for its answer."""
 
@@ -44,7 +56,9 @@ class Exchange:
         """`headers`: the caller's own, of those that mean something to an upstream of the same dialect."""
         self.dialect = dialect
         self.call = call
-        self._headers = headers
+        self.headers = headers
+        self.recall: Recall | None = None
+        """What is kept of its answer, or was, where answers to calls like this are kept."""
         self._request: Request | None = None
 
     @property
@@ -58,7 +72,7 @@ class Exchange:
         speaks = upstream.settings.speaks
         if dialect.NAME in speaks:
             path = dialect.path(model, stream=call.stream)
-            return Asked(dialect, path, dialect.write(call, model), self._headers or _WANTED.get(dialect.NAME, ()))
+            return Asked(dialect, path, dialect.write(call, model), self.headers or _WANTED.get(dialect.NAME, ()))
         if isinstance(dialect, Count):
             return Here(dialect.estimate(call))
         outward = next(CONVERSATIONS[name] for name in speaks if name in CONVERSATIONS)

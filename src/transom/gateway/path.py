@@ -113,6 +113,8 @@ async def _relay_whole(
     if response.status == 200:
         body, facts = exchange.answer(spoken, body)
         outcome.status, outcome.model, outcome.usage = "answered", facts.model, facts.usage
+        if exchange.recall is not None:
+            exchange.recall.settle(outcome, body)
     elif spoken.NAME == exchange.dialect.NAME:
         outcome.reason = f"upstream_{response.status}"
     else:

@@ -12,13 +12,15 @@ from transom.errors import InvalidRequest, Refusal, UpstreamFailed
 from transom.gateway.exchange import Exchange
 from transom.gateway.route.attempt import HERE, Tried, attempt
 from transom.gateway.route.choose import order
+from transom.gateway.route.hedge import Try, hedged
 from transom.gateway.route.permits import obstacle
+from transom.gateway.route.recall import CACHE, Recall, cache_of, key_of
 from transom.gateway.route.retry import wait
 from transom.gateway.route.sticky import who
 from transom.gateway.running import Running
-from transom.registry.routing import RetrySettings, Step
+from transom.registry.routing import Routing, Step
 from transom.upstreams.client import Upstream
-from transom.upstreams.response import Response
+from transom.upstreams.response import Response, answered
 from transom.values import Attempt, Context, Version
 
 _random = Random()  # noqa: S311 - it spreads load and guards no secret
@@ -34,6 +36,8 @@ class _Candidate(msgspec.Struct, eq=False):
     ready_at: float = 0.0
     """Of `time.monotonic`: it is left alone until then."""
     waited: float | None = None
+    seconds: float = 0.0
+    """How long the last try took."""
 
 
 async def send_along(
@@ -45,13 +49,28 @@ async def send_along(
     none answers, and `InvalidRequest` where none can be told what is asked.
     """
     assert record.version is not None
-    return await _Journey(running, record, context, exchange, outcome).go(record.version)
+    journey = _Journey(running, record, context, exchange, outcome)
+    if running.caches:
+        kept = journey.recall(record.version)
+        if kept is not None:
+            return kept
+    return await journey.go(record.version)
 
 
 class _Journey:
     """One request on its way."""
 
-    __slots__ = ("_asked", "_context", "_exchange", "_left_alone", "_outcome", "_record", "_refusal", "_running")
+    __slots__ = (
+        "_asked",
+        "_context",
+        "_exchange",
+        "_left_alone",
+        "_outcome",
+        "_recall",
+        "_record",
+        "_refusal",
+        "_running",
+    )
 
     def __init__(
         self, running: Running, record: Record, context: Context, exchange: Exchange, outcome: Outcome
@@ -65,48 +84,80 @@ class _Journey:
         self._left_alone: list[_Candidate] = []
         """Targets that were not asked because their upstream is thought not to be well."""
         self._asked = False
+        self._recall: Recall | None = None
+
+    def recall(self, version: Version) -> tuple[Dialect, Response] | None:
+        """Return the answer that was kept for this very request, where there is one that this caller may have."""
+        running, record, exchange = self._running, self._record, self._exchange
+        cache = cache_of(running, record, version, exchange)
+        if cache is None:
+            return None
+        key = key_of(running, record, version, exchange, cache.settings.scope)
+        recall = exchange.recall = self._recall = Recall(running, record, version, cache, key)
+        stored = cache.get(key)
+        # It may have been made where policy lets this caller not go, for somebody else.
+        if stored is None or obstacle(running, record, exchange.call, version, stored.step, self._context) is not None:
+            return None
+        recall.hit, recall.step = True, stored.step
+        self._outcome.upstream = CACHE
+        self._outcome.attempts.append(Attempt(CACHE, "hit", 0))
+        return exchange.dialect, answered(stored.body)
 
     async def go(self, version: Version) -> tuple[Dialect, Response]:
         registry = self._running.registry
         routing = registry.routings[version.name]
-        found = await self._along(version, routing.retry)
+        found = await self._along(version, routing)
         for name in routing.fallback:
             if found is not None:
                 break
             refusal, self._refusal = self._refusal, None
-            found = await self._along(registry.version(name), routing.retry)
+            found = await self._along(registry.version(name), routing)
             # What its own route has to say tells the caller more than a stand-in's.
             self._refusal = refusal or self._refusal
         if found is None and self._left_alone and not self._asked:
             # Where nobody is thought to be well, who was given up first has had the most time to recover: refusing
             # without a try would be certain to help nobody.
-            found = await self._ask(min(self._left_alone, key=_since))
-            found = found if found.response is not None else None
+            found = self._settle([await self._ask(min(self._left_alone, key=_since))])
         if found is not None:
             assert found.spoken is not None
             assert found.response is not None
             return found.spoken, found.response
         raise self._refusal or UpstreamFailed(f"No upstream of {version.name} may be asked.")
 
-    async def _along(self, version: Version, retry: RetrySettings | None) -> Tried | None:
-        """Ask the targets of one route until one answers; those that `retry` allows, again. `None`: it gave out."""
+    async def _along(self, version: Version, asked_for: Routing) -> Tried | None:
+        """Ask the targets of one route until one answers; those that `retry` allows, again. `None`: it gave out.
+
+        Retries and hedging are those of the model that was `asked_for`, a stand-in's too.
+        """
         waiting = self._candidates(version)
+        retry, hedge = asked_for.retry, asked_for.hedge
         deadline = time.monotonic() + (0.0 if retry is None else retry.budget_seconds)
         while waiting:
-            candidate = await _next(waiting)
-            waiting.remove(candidate)
-            why = None if candidate.upstream is None else candidate.upstream.left_alone
-            if why is not None:
-                self._left_alone.append(candidate)
-                self._note(candidate, candidate.step.target.upstream, why, 0.0)
+            candidate = self._take(waiting, await _next(waiting))
+            if candidate is None:
                 continue
-            tried = await self._ask(candidate)
-            if tried.response is not None:
-                return tried
-            if retry is not None and tried.fault in retry.on and candidate.tries < retry.attempts:
-                candidate.ready_at = time.monotonic() + wait(retry, candidate.tries, tried.wait, _random)
-                if candidate.ready_at < deadline:
-                    waiting.append(candidate)
+            if hedge is None:
+                tries = [await self._ask(candidate)]
+            else:
+                tries = await self._ask_two(candidate, waiting, hedge.after_seconds)
+            found = self._settle(tries)
+            if found is not None:
+                return found
+            for each, tried in tries:
+                if retry is not None and tried.fault in retry.on and each.tries < retry.attempts:
+                    each.ready_at = time.monotonic() + wait(retry, each.tries, tried.wait, _random)
+                    if each.ready_at < deadline:
+                        waiting.append(each)
+        return None
+
+    def _take(self, waiting: list[_Candidate], candidate: _Candidate) -> _Candidate | None:
+        """Take a candidate out of the line; `None` where it is to be left alone."""
+        waiting.remove(candidate)
+        why = None if candidate.upstream is None else candidate.upstream.left_alone
+        if why is None:
+            return candidate
+        self._left_alone.append(candidate)
+        self._note(candidate, candidate.step.target.upstream, why, 0.0)
         return None
 
     def _candidates(self, version: Version) -> list[_Candidate]:
@@ -126,21 +177,54 @@ class _Journey:
                 self._note(candidate, step.target.upstream, why, 0.0)
         return found
 
-    async def _ask(self, candidate: _Candidate) -> Tried:
+    async def _ask(self, candidate: _Candidate) -> tuple[_Candidate, Tried]:
+        return candidate, await self._try(candidate)
+
+    async def _ask_two(
+        self, first: _Candidate, waiting: list[_Candidate], seconds: float
+    ) -> list[tuple[_Candidate, Tried]]:
+        """Ask one, and another besides where it has not begun to answer within `seconds`. Who answered stands last."""
+        asked = [first]
+
+        def second() -> Try | None:
+            now = time.monotonic()
+            for candidate in [each for each in waiting if each.ready_at <= now]:
+                if self._take(waiting, candidate) is not None:
+                    asked.append(candidate)
+                    return self._try(candidate)
+            return None
+
+        results = await hedged(self._try(first), second, seconds)
+        pairs = [
+            (candidate, tried or Tried(candidate.step.target.upstream, "cancelled", maybe_billed=True))
+            for candidate, tried in zip(asked, results, strict=True)
+        ]
+        return sorted(pairs, key=lambda pair: pair[1].response is not None)
+
+    async def _try(self, candidate: _Candidate) -> Tried:
         self._asked = True
         candidate.tries += 1
         began = time.perf_counter()
-        tried = await attempt(candidate.upstream, candidate.step.target, candidate.version, self._exchange)
-        self._note(candidate, tried.upstream, tried.result, time.perf_counter() - began)
-        if tried.maybe_billed:
-            self._outcome.maybe_billed = True
-        if tried.response is not None:
-            self._outcome.upstream = tried.upstream
-            self._outcome.target = None if tried.upstream == HERE else candidate.step.target
-            self._outcome.version = self._stand_in(candidate.version)
-        elif not (isinstance(tried.refusal, InvalidRequest) and self._refusal is not None):
-            self._refusal = tried.refusal
-        return tried
+        try:
+            return await attempt(candidate.upstream, candidate.step.target, candidate.version, self._exchange)
+        finally:
+            candidate.seconds = time.perf_counter() - began
+
+    def _settle(self, tries: list[tuple[_Candidate, Tried]]) -> Tried | None:
+        """Put tries on record. Return the one that brought an answer."""
+        for candidate, tried in tries:
+            self._note(candidate, tried.upstream, tried.result, candidate.seconds)
+            self._outcome.maybe_billed = self._outcome.maybe_billed or tried.maybe_billed
+            if tried.response is not None:
+                self._outcome.upstream = tried.upstream
+                self._outcome.target = None if tried.upstream == HERE else candidate.step.target
+                self._outcome.version = self._stand_in(candidate.version)
+                if self._recall is not None and self._outcome.version is None:
+                    self._recall.step = candidate.step
+                return tried
+            if tried.refusal is not None and not (isinstance(tried.refusal, InvalidRequest) and self._refusal):
+                self._refusal = tried.refusal
+        return None
 
     def _stand_in(self, version: Version) -> Version | None:
         return None if version is self._record.version else version

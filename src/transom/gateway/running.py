@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Protocol
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from transom.callers.keys import Keyring
 from transom.decisions.record import Decisions
 from transom.errors import NotDurable, StorageError, Unidentified
+from transom.gateway.cache import AnswerCache
 from transom.gateway.settings import ServerSettings
 from transom.gateway.telemetry import Telemetry
 from transom.metering.limits import Limits
@@ -21,7 +22,7 @@ from transom.registry.versions import Registry
 from transom.safeguards.interface import Safeguards
 from transom.storage.engine import Database
 from transom.upstreams.client import Upstream
-from transom.values import ANONYMOUS, Caller, CallerId, Digest, Pseudonym
+from transom.values import ANONYMOUS, Caller, CallerId, Digest, Pseudonym, VersionName
 
 _REREAD_SECONDS = 0.05
 _UNIDENTIFIED = {
@@ -42,6 +43,8 @@ class Running(msgspec.Struct, frozen=True, eq=False):
     rates: Rates
     limits: Limits
     prices: PriceSheet
+    caches: Mapping[VersionName, AnswerCache]
+    """Of the versions whose answers are kept for a while."""
     upstreams: dict[str, Upstream]
     """By name. The embedded engine stands here while it can be asked."""
     settings_digest: Digest

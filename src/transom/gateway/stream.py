@@ -76,6 +76,8 @@ def about(record: Record, outcome: Outcome, exchange: Exchange) -> list[tuple[by
     version = outcome.version or record.version
     if version is not None and outcome.upstream is not None:
         headers += [(b"transom-model", _said(version.name)), (b"transom-upstream", _said(outcome.upstream))]
+    if exchange.recall is not None:
+        headers.append((b"transom-cache", b"hit" if exchange.recall.hit else b"miss"))
     if exchange.untold:
         headers.append((b"transom-not-carried", ", ".join(exchange.untold).encode("ascii", "replace")[:2000]))
     return headers

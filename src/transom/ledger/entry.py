@@ -130,7 +130,7 @@ class UsagePart(_Part, frozen=True, kw_only=True):
     output: Count | None = None
     reasoning: Count | None = None
     cache_write: Count | None = None
-    source: Literal["upstream", "estimate", "absent"]
+    source: Literal["upstream", "estimate", "cache", "absent"]
 
     def __post_init__(self) -> None:
         for tokens in (self.input, self.cached_input, self.output, self.reasoning, self.cache_write):

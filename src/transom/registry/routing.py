@@ -12,6 +12,8 @@ Sticky: TypeAlias = Literal["caller", "user"]
 """Whose requests go to the same target as long as it is well."""
 Fault: TypeAlias = Literal["connect", "busy", "reset", "timeout", "garbage", "429", "5xx"]
 """What can come of a try that brought no answer, as `retry.on` names it."""
+CacheScope: TypeAlias = Literal["caller", "group", "all"]
+"""Who may be given an answer that was made for another: nobody, those of exactly the same groups, everybody."""
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -27,6 +29,22 @@ class RetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The wait before try n is drawn from 0 to min(cap, base * 2^n): exponential backoff with full jitter."""
     budget_seconds: Seconds = 30.0
     """No try begins later than this after the first, whatever a `Retry-After` wishes."""
+
+
+class HedgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`hedge`: a second target is asked where the first has not begun to answer. Both may bill for it."""
+
+    after_seconds: Seconds
+
+
+class CacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`cache`: plain answers are kept and given again to exactly the same request."""
+
+    seconds: Seconds
+    scope: CacheScope = "caller"
+    entries: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    max_bytes: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
+    """Of all answers that are kept of the model."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -46,6 +64,7 @@ class Routing(msgspec.Struct, frozen=True):
     choose: Choose = "order"
     sticky: Sticky | None = None
     retry: RetrySettings | None = None
+    hedge: HedgeSettings | None = None
     fallback: tuple[VersionName, ...] = ()
     """Versions of other models, asked in this order where the route gives out."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from transom.registry.routing import Choose, RetrySettings, Sticky
+from transom.registry.routing import CacheSettings, Choose, HedgeSettings, RetrySettings, Sticky
 from transom.values import Price, Rung
 
 
@@ -27,6 +27,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `route`: upstreams in order; the next is tried where one cannot be reached. `choose`, `sticky`: which is asked
     first of those that have the same priority; for the same caller, or the same user of theirs, always the same.
     `retry`: when one is asked again. `fallback`: other models, asked in this order where none of the route answers.
+    `hedge`: when a second one is asked besides. `cache`: how long answers are kept for the same request.
 
     `weights`: how they can be had; left out, the model's openness is unknown, which is neither open nor closed.
     `in_service`: which version a caller gets who names none; needed where a model has several.
@@ -37,6 +38,8 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sticky: Sticky | None = None
     retry: RetrySettings | None = None
     fallback: tuple[str, ...] = ()
+    hedge: HedgeSettings | None = None
+    cache: CacheSettings | None = None
     kind: Literal["chat", "embedding"] = "chat"
     rung: Rung = "api"
     weights: Literal["none", "restricted", "open"] | None = None

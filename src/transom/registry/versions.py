@@ -118,6 +118,7 @@ def build_registry(
             choose=settings.choose,
             sticky=settings.sticky,
             retry=settings.retry,
+            hedge=settings.hedge,
             fallback=_fallback(key, settings, version, by_name, problems),
         )
         for version, (key, settings) in zip(versions, models.items(), strict=True)
@@ -257,6 +258,9 @@ def _idle_routing(key: str, settings: ModelSettings) -> Iterator[ConfigError]:
         name = "sticky" if settings.sticky is not None else "choose"
         what = "No two entries of the route have the same priority, so there is nothing to choose. Remove it."
         yield ConfigError(what, file=f"models.{key}.{name}")
+    if settings.hedge is not None and len(settings.route) < 2:
+        what = "The route has one entry, so there is no second to ask. Remove it."
+        yield ConfigError(what, file=f"models.{key}.hedge")
     if settings.sticky is not None and settings.choose in {"least-loaded", "fastest"}:
         what = f'`sticky` leaves {settings.choose!r} nothing to choose. Remove one of them, or choose "weighted".'
         yield ConfigError(what, file=f"models.{key}.choose")
