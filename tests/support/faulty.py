@@ -7,6 +7,7 @@ from tests.support.upstream import Script
 from tests.support.wire import event
 
 PART = delta({"model": "real"}, {"content": "Yes "})
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
 
 def _refuses(status: int, **headers: str) -> Script:
@@ -26,6 +27,13 @@ SCRIPTS: dict[str, Script] = {
     "truncates": Script(first=2, end="close"),
     "no-end": Script(events=[PART]),  # framed as whole, but without a finish reason
     "error-event": Script(events=[PART, event({"error": {"message": "out of memory"}})]),
+    # What is not what its head promises, or not text.
+    "half-character": Script(events=[PART, b'data: {"choices":[{"delta":{"content":"caf\xc3'], end="close"),
+    "bad-json": Script(body=b'{"choices": [{"message": '),
+    "too-short": Script(raw=_HEAD + b"content-length: 500\r\n\r\n{}", end="close"),
+    "too-long": Script(raw=_HEAD + b'content-length: 2\r\n\r\n{}{"and":"more"}', end="close"),
+    "two-lengths": Script(raw=_HEAD + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{} ", end="close"),
+    "wait": _refuses(429, retry_after="0"),
     # What never ends.
     "silent": Script(raw=b"", end="silence"),
     "stalls": Script(first=2, end="silence"),
