@@ -183,6 +183,29 @@ def test_teams_and_keys_become_groups_limits_and_policies(tmp_path: Path, monkey
     assert any("forbids everything" in what for what in whats)
 
 
+def test_a_page_of_several_says_so() -> None:
+    page = json.dumps({"keys": [{"token": "a", "key_alias": "ada"}], "current_page": 1, "total_pages": 3})
+    found = imported(REALISTIC, page.encode())
+    assert [left.what for left in found.left if left.file.startswith("export")] == [
+        "is one page of 3. Hand over all: --keys may be repeated."
+    ]
+
+
+def test_a_server_of_ones_own_never_gets_a_vendors_key() -> None:
+    config = """
+model_list:
+  - {model_name: a, litellm_params: {model: openai/m, api_base: "https://mine.example/v1"}}
+  - {model_name: b, litellm_params: {model: anthropic/claude-x, api_base: "https://mine.example"}}
+"""
+    found = imported(config)
+    assert found.environment == ()
+    assert [upstream["base_url"] for upstream in declared(found)["upstreams"].values()] == [
+        "https://mine.example/v1",
+        "https://mine.example/v1",
+    ]
+    assert "OPENAI_API_KEY unasked" in told(found)["model_list[0].litellm_params.api_key"]
+
+
 def test_an_answer_of_hashes_alone_says_what_to_ask_for() -> None:
     found = imported(REALISTIC, b'{"keys": ["0a1b"], "total_count": 1}', b"{}")
     whats = [left.what for left in found.left if left.file.startswith("export")]

@@ -47,6 +47,7 @@ LIBRARY: Mapping[str, str] = {
     "guardrails": "Write @safeguards(…) on the permits that shall demand them.",
     "content_policy_fallbacks": ROUTER["content_policy_fallbacks"],
     "context_window_fallbacks": ROUTER["context_window_fallbacks"],
+    "timezone": "moves when budgets begin anew. Here days and months are UTC's.",
     "set_verbose": "",
     "json_logs": "",
     "callbacks": _CALLBACKS,

@@ -161,7 +161,12 @@ class Deployments:
             base = base.rstrip("/") + known.version
         own_server = base != known.base_url
         settings: dict[str, object] = {"base_url": base}
-        key = self._key(params, provider, None if own_server and known.key != "ANTHROPIC_API_KEY" else known.key)
+        if own_server and known.key is not None and "api_key" not in params:
+            what = (
+                f"no key is named for this server, which does not get {known.key} unasked. If it wants one, add `key`."
+            )
+            self._notes.add(line, params.at("api_key"), what)
+        key = self._key(params, provider, None if own_server else known.key)
         if key is not None:
             settings["key"] = key
         speaks = ("openai-chat", "openai-embeddings") if own_server and provider == "openai" else known.speaks
@@ -235,12 +240,17 @@ class Deployments:
         said = {name: short(seconds) for name, seconds in timeouts.items() if seconds is not None and seconds > 0}
         if said:
             settings["timeouts"] = said
-        parallel, region = params.whole("max_parallel_requests"), params.text("region_name")
+        parallel = params.whole("max_parallel_requests")
+        region_line, region = params.line_of("region_name"), params.text("region_name")
         if parallel is not None:
             settings["max_concurrent"] = parallel
             if parallel > _CONNECTIONS:
                 settings["max_connections"] = parallel
-        if region:
+        if region is not None and region.startswith(_REFERENCE):
+            self._notes.add(
+                region_line, params.at("region_name"), "stands in the environment. Declare `region` itself."
+            )
+        elif region:
             settings["region"] = region
         return settings | ({"breaker": self.breaker} if self.breaker else {})
 

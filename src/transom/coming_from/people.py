@@ -56,6 +56,7 @@ class People:
     def read(self, root: Node, notes: Notes) -> None:
         """Read an answer, or a list of answers; keys wait for their teams, which may come later."""
         rows = list(_rows(root))
+        _check_pages(root, notes)
         if not rows:
             notes.add(
                 0, "", "holds neither keys nor teams. Save what /key/list?return_full_object=true or /team/list says."
@@ -239,6 +240,19 @@ def _rows(node: Node, place: str = "") -> Iterable[tuple[str, Node]]:
             yield from _rows(node.value[name], name if not place else f"{place}.{name}")
     elif place and isinstance(node.value, str | dict):
         yield place, node
+
+
+def _check_pages(root: Node, notes: Notes) -> None:
+    """Tell of an answer that is one page of several: who is on the others must not be forgotten."""
+    for place, node in [("", root)] if isinstance(root.value, dict) else _items(root):
+        if isinstance(node.value, dict) and _is_page(node) and "total_pages" in node.value:
+            pages = node.value["total_pages"].value
+            if isinstance(pages, int) and pages > 1:
+                notes.add(0, place, f"is one page of {pages}. Hand over all: --keys may be repeated.")
+
+
+def _items(node: Node) -> list[tuple[str, Node]]:
+    return [(f"[{index}]", item) for index, item in enumerate(node.value)] if isinstance(node.value, list) else []
 
 
 def _is_page(node: Node) -> bool:
