@@ -44,6 +44,28 @@ FEATURES = (
             tools=True,
         ),
     ),
+    Feature(
+        "A tool that failed",
+        Ask(
+            turns=(
+                _HELLO,
+                Turn(role="model", uses=_TWO[:1]),
+                Turn(role="tools", results=(Result("call_1", "no such city", failed=True),)),
+            ),
+            tools=True,
+        ),
+    ),
+    Feature(
+        "A picture as a tool's result",
+        Ask(
+            turns=(
+                _HELLO,
+                Turn(role="model", uses=_TWO[:1]),
+                Turn(role="tools", results=(Result("call_1", "a map", image=b"\x89PNG\xff"),)),
+            ),
+            tools=True,
+        ),
+    ),
     Feature("Tools in parallel", Ask(turns=(_HELLO,), tools=True), Said(uses=_TWO, stop="tools")),
     Feature(
         "Results in parallel",
@@ -75,6 +97,7 @@ FEATURES = (
     Feature("Stop: withheld", said=Said(text="A fine", stop="filter")),
     Feature("Usage, cached and reasoning tokens in it", said=Said(text="Yes.", counts=Counts(14_000, 9_000, 700, 300))),
     Feature("Structured output", Ask(turns=(_HELLO,), schema=True), Said(text='{"name": "Ada"}')),
+    Feature("JSON of any kind", Ask(turns=(_HELLO,), json=True), Said(text='{"name": "Ada"}')),
     Feature(
         "Log probabilities",
         Ask(turns=(_HELLO,), logprobs=2),

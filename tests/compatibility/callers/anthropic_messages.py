@@ -5,7 +5,7 @@ from typing import Any
 
 import anthropic
 from tests.compatibility.callers.caller import Caller, Kind, known, lacks, raise_refused
-from tests.support.formats.talk import PARAMETERS, SCHEMA, TOOL, Ask, Counts, Said, Stop, Turn, Use
+from tests.support.formats.talk import PARAMETERS, SCHEMA, TOOL, Ask, Counts, Result, Said, Stop, Turn, Use
 from typing_extensions import override
 
 _KINDS: dict[type[Exception], Kind] = {
@@ -32,7 +32,7 @@ class Messages(Caller):
 
     @override
     def ask(self, ask: Ask, model: str, *, stream: bool) -> Said:
-        lacks(seed=ask.seed, penalty=ask.penalty, choices=ask.choices > 1, logprobs=ask.logprobs)
+        lacks(seed=ask.seed, penalty=ask.penalty, choices=ask.choices > 1, logprobs=ask.logprobs, json=ask.json)
         fields = _request(ask) | {"model": model}
         try:
             if not stream:
@@ -71,7 +71,7 @@ def _message(turn: Turn) -> dict[str, Any]:
     if turn.raw is not None:
         return {"role": "assistant", "content": turn.raw}
     if turn.role == "tools":
-        return {"role": "user", "content": [_result(each.id, each.text) for each in turn.results]}
+        return {"role": "user", "content": [_result(each) for each in turn.results]}
     lacks(audio=turn.audio)
     blocks: list[dict[str, Any]] = [{"type": "text", "text": turn.text}] if turn.text else []
     if turn.image:
@@ -85,8 +85,13 @@ def _message(turn: Turn) -> dict[str, Any]:
     return {"role": "assistant" if turn.role == "model" else "user", "content": plain}
 
 
-def _result(id_: str, text: str) -> dict[str, Any]:
-    return {"type": "tool_result", "tool_use_id": id_, "content": text}
+def _result(result: Result) -> dict[str, Any]:
+    content: Any = result.text
+    if result.image:
+        picture = {"type": "image", "source": _source("image/png", result.image)}
+        content = [{"type": "text", "text": result.text}, picture]
+    failed = {"is_error": True} if result.failed else {}
+    return {"type": "tool_result", "tool_use_id": result.id, "content": content} | failed
 
 
 def _source(kind: str, data: bytes) -> dict[str, Any]:

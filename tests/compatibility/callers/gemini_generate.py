@@ -5,7 +5,7 @@ from typing import Any
 from google import genai
 from google.genai import errors, types
 from tests.compatibility.callers.caller import Caller, Kind, Refused, known, lacks
-from tests.support.formats.talk import PARAMETERS, SCHEMA, TOOL, Ask, Counts, Said, Stop, Token, Turn, Use
+from tests.support.formats.talk import PARAMETERS, SCHEMA, TOOL, Ask, Counts, Result, Said, Stop, Token, Turn, Use
 from typing_extensions import override
 
 _KINDS: dict[str, Kind] = {
@@ -56,7 +56,7 @@ def _config(ask: Ask) -> types.GenerateContentConfig:
         system_instruction=ask.system,
         tools=[_tool()] if ask.tools else None,
         tool_config=_choice(ask),
-        response_mime_type="application/json" if ask.schema else None,
+        response_mime_type="application/json" if ask.schema or ask.json else None,
         response_json_schema=SCHEMA if ask.schema else None,
         thinking_config=thinking if ask.effort else None,
         response_logprobs=ask.logprobs > 0,
@@ -104,10 +104,16 @@ def _content(turn: Turn) -> types.Content:
     for use in turn.uses:
         call = types.FunctionCall(id=use.id, name=use.name, args=dict(use.arguments))
         parts.append(types.Part(function_call=call))
-    for result in turn.results:
-        response = types.FunctionResponse(id=result.id, name=TOOL, response={"output": result.text})
-        parts.append(types.Part(function_response=response))
+    parts += [types.Part(function_response=_response(result)) for result in turn.results]
     return types.Content(role="model" if turn.role == "model" else "user", parts=parts)
+
+
+def _response(result: Result) -> types.FunctionResponse:
+    pictures = (
+        [types.FunctionResponsePart.from_bytes(data=result.image, mime_type="image/png")] if result.image else None
+    )
+    said = {"error" if result.failed else "output": result.text}
+    return types.FunctionResponse(id=result.id, name=TOOL, response=said, parts=pictures)
 
 
 def _said(pieces: list[types.GenerateContentResponse]) -> Said:

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import openai
-from tests.compatibility.callers.caller import Caller, Kind, known, raise_refused
+from tests.compatibility.callers.caller import Caller, Kind, known, lacks, raise_refused
 from tests.support.formats.talk import PARAMETERS, SCHEMA, TOOL, Ask, Counts, Said, Stop, Token, Turn, Use
 from typing_extensions import override
 
@@ -53,13 +53,15 @@ class Chat(Caller):
 def _request(ask: Ask) -> dict[str, Any]:
     function = {"name": TOOL, "description": "Tells the weather.", "parameters": PARAMETERS}
     schema = {"name": "answer", "schema": SCHEMA, "strict": True}
+    form = {"type": "json_schema", "json_schema": schema} if ask.schema else None
+    form = {"type": "json_object"} if ask.json else form
     choice = {"type": "function", "function": {"name": TOOL}} if ask.choice == "named" else ask.choice
     system = [{"role": "system", "content": ask.system}] if ask.system else []
     fields = known(
         max_tokens=ask.max_tokens,
         tools=[{"type": "function", "function": function}] if ask.tools else None,
         tool_choice=choice,
-        response_format={"type": "json_schema", "json_schema": schema} if ask.schema else None,
+        response_format=form,
         reasoning_effort=ask.effort,
         logprobs=ask.logprobs > 0,
         top_logprobs=ask.logprobs,
@@ -81,6 +83,7 @@ def _messages(turn: Turn) -> list[dict[str, Any]]:
     if turn.raw is not None:
         return [turn.raw]
     if turn.role == "tools":
+        lacks(failed=any(each.failed or each.image for each in turn.results))
         return [{"role": "tool", "tool_call_id": each.id, "content": each.text} for each in turn.results]
     if turn.role == "model":
         calls = [_call(use) for use in turn.uses]

@@ -6,7 +6,7 @@ from typing import Any
 import openai
 from tests.compatibility.callers.caller import Caller, Refused, known, lacks, raise_refused
 from tests.compatibility.callers.openai_chat import KINDS, data_url, tokens
-from tests.support.formats.talk import PARAMETERS, SCHEMA, TOOL, Ask, Counts, Said, Stop, Turn, Use
+from tests.support.formats.talk import PARAMETERS, SCHEMA, TOOL, Ask, Counts, Result, Said, Stop, Turn, Use
 from typing_extensions import override
 
 _CUT: dict[str, Stop] = {"max_output_tokens": "length", "content_filter": "filter"}
@@ -59,7 +59,7 @@ def _request(ask: Ask) -> dict[str, Any]:
         max_output_tokens=ask.max_tokens,
         tools=[tool | {"strict": False}] if ask.tools else None,
         tool_choice={"type": "function", "name": TOOL} if ask.choice == "named" else ask.choice,
-        text={"format": form} if ask.schema else None,
+        text={"format": form} if ask.schema else {"format": {"type": "json_object"}} if ask.json else None,
         reasoning={"effort": ask.effort, "summary": "auto"} if ask.effort else None,
         include=include,
         top_logprobs=ask.logprobs,
@@ -77,7 +77,7 @@ def _items(turn: Turn) -> list[dict[str, Any]]:
     if turn.raw is not None:
         return list(turn.raw)
     if turn.role == "tools":
-        return [{"type": "function_call_output", "call_id": each.id, "output": each.text} for each in turn.results]
+        return [_result(each) for each in turn.results]
     if turn.role == "model":
         words = [{"role": "assistant", "content": turn.text}] if turn.text else []
         return [*words, *map(_call, turn.uses)]
@@ -91,6 +91,15 @@ def _items(turn: Turn) -> list[dict[str, Any]]:
         url = data_url("application/pdf", turn.document)
         parts.append({"type": "input_file", "file_data": url, "filename": "a.pdf"})
     return [{"role": "user", "content": parts if len(parts) > 1 else turn.text}]
+
+
+def _result(result: Result) -> dict[str, Any]:
+    lacks(failed=result.failed)
+    output: Any = result.text
+    if result.image:
+        picture = {"type": "input_image", "image_url": data_url("image/png", result.image), "detail": "auto"}
+        output = [{"type": "input_text", "text": result.text}, picture]
+    return {"type": "function_call_output", "call_id": result.id, "output": output}
 
 
 def _call(use: Use) -> dict[str, Any]:

@@ -153,10 +153,17 @@ def _block(found: dict[str, Any], block: dict[str, Any]) -> None:
             found["document"] = base64.b64decode(data)
         case {"type": "tool_use", "id": id_, "name": name, "input": arguments}:
             found["uses"] = (*found.get("uses", ()), Use(id_, arguments, name))
-        case {"type": "tool_result", "tool_use_id": id_, "content": [{"type": "text", "text": text}] | str(text)}:
-            found["results"] = (*found.get("results", ()), Result(id_, text))
+        case {"type": "tool_result", "tool_use_id": id_, "content": content, **more}:
+            found["results"] = (*found.get("results", ()), _result(id_, content, more.get("is_error", False)))
         case _:
             raise AssertionError(block)
+
+
+def _result(id_: str, content: Any, failed: bool) -> Result:
+    inner: dict[str, Any] = {}
+    for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+        _block(inner, block)
+    return Result(id_, inner["text"], inner.get("image", b""), failed)
 
 
 # What it answers.

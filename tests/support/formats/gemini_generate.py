@@ -82,12 +82,16 @@ def _ask(body: Fields) -> Ask:
     assert choice is None or tools, "there is nothing to choose from"
     config = Fields(body.take("generationConfig", {}))
     logprobs = config.take("responseLogprobs", False)
+    kind, schema = config.take("responseMimeType"), _has_schema(config)
+    assert kind in (None, "application/json")
+    assert kind or not schema
     ask = Ask(
         turns=_turns(body.take("contents")),
         system="\n".join(part["text"] for part in system["parts"]),
         tools=bool(tools),
         choice=choice,
-        schema=_has_schema(config),
+        schema=schema,
+        json=kind == "application/json" and not schema,
         effort=_effort(config.take("thinkingConfig")),
         logprobs=config.take("logprobs", 0) if logprobs else 0,
         max_tokens=config.take("maxOutputTokens"),
@@ -120,8 +124,7 @@ def _tool(tool: Fields) -> None:
 
 
 def _has_schema(config: Fields) -> bool:
-    kind, schema = config.take("responseMimeType"), config.take("responseJsonSchema")
-    assert (kind == "application/json") == (schema is not None)
+    schema = config.take("responseJsonSchema")
     if schema is not None:
         assert {name: value for name, value in schema.items() if name != "title"} == SCHEMA
     return schema is not None
@@ -151,9 +154,8 @@ def _part(found: dict[str, Any], part: dict[str, Any]) -> None:
     match part:
         case {"functionCall": {"id": id_, "name": name, "args": arguments}}:
             found["uses"] = (*found.get("uses", ()), Use(id_, arguments, name))
-        case {"functionResponse": {"id": id_, "name": name, "response": {"output": text}}}:
-            assert name == TOOL
-            found["results"] = (*found.get("results", ()), Result(id_, text))
+        case {"functionResponse": response}:
+            found["results"] = (*found.get("results", ()), _result(response))
         case {"inlineData": {"mimeType": "image/png", "data": data}}:
             found["image"] = base64.urlsafe_b64decode(data)
         case {"inlineData": {"mimeType": "audio/wav", "data": data}}:
@@ -168,6 +170,16 @@ def _part(found: dict[str, Any], part: dict[str, Any]) -> None:
             found["text"] = found.get("text", "") + text
         case _:
             raise AssertionError(part)
+
+
+def _result(response: dict[str, Any]) -> Result:
+    assert response["name"] == TOOL
+    inner: dict[str, Any] = {}
+    for part in response.get("parts", ()):
+        _part(inner, part)
+    ((kind, text),) = response["response"].items()
+    assert kind in ("output", "error")
+    return Result(response["id"], text, inner.get("image", b""), failed=kind == "error")
 
 
 # What it answers.

@@ -116,13 +116,15 @@ def _ask(body: Fields) -> Ask:
     messages = body.take("messages")
     system = messages[0]["content"] if messages[0]["role"] == "system" else ""
     logprobs = body.take("logprobs", False)
+    form = body.take("response_format")
     return Ask(
         turns=joined([whole(message, _turn) for message in messages[1 if system else 0 :]]),
         system=system,
         tools=bool(tools),
         choice={"required": "required"}.get(choice) if isinstance(choice, str | None) else "named",  # type: ignore[arg-type]  # a name or None
         one_tool=body.take("parallel_tool_calls") is False,
-        schema=_has_schema(body.take("response_format")),
+        schema=_has_schema(form),
+        json=form == {"type": "json_object"},
         effort=body.take("reasoning_effort"),
         logprobs=body.take("top_logprobs", 0) if logprobs else 0,
         max_tokens=body.take("max_tokens"),
@@ -145,7 +147,7 @@ def _tool(tool: Fields) -> None:
 
 
 def _has_schema(form: dict[str, Any] | None) -> bool:
-    if form is None:
+    if form is None or form == {"type": "json_object"}:
         return False
     assert form["type"] == "json_schema"
     assert form["json_schema"]["name"]
@@ -157,7 +159,9 @@ def _turn(message: Fields) -> Turn:
     role = message.one_of("role", "user", "assistant", "tool")
     content = message.take("content")
     if role == "tool":
-        return Turn(role="tools", results=(Result(message.take("tool_call_id"), content),))
+        failed = content.startswith("Error: ")
+        result = Result(message.take("tool_call_id"), content.removeprefix("Error: "), failed=failed)
+        return Turn(role="tools", results=(result,))
     if role == "user":
         return Turn(role="user", **_content(content))
     message.one_of("refusal", None)

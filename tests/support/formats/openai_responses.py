@@ -82,6 +82,7 @@ def _ask(body: Fields) -> Ask:
     assert choice in (None, "auto", "required", {"type": "function", "name": TOOL})
     input_ = body.take("input")
     turns = (Turn(role="user", text=input_),) if isinstance(input_, str) else _turns(input_)
+    form = whole(body.take("text", {}), lambda text: text.take("format"))
     logprobs = body.take("top_logprobs", 0)
     assert not logprobs or "message.output_text.logprobs" in include
     return Ask(
@@ -90,7 +91,8 @@ def _ask(body: Fields) -> Ask:
         tools=bool(tools),
         choice={"required": "required"}.get(choice) if isinstance(choice, str | None) else "named",  # type: ignore[arg-type]  # a name or None
         one_tool=body.take("parallel_tool_calls") is False,
-        schema=whole(body.take("text", {}), _has_schema),
+        schema=_has_schema(form),
+        json=form == {"type": "json_object"},
         effort=reasoning.get("effort"),
         logprobs=logprobs,
         max_tokens=body.take("max_output_tokens"),
@@ -109,9 +111,8 @@ def _tool(tool: Fields) -> None:
     tool.take("description")
 
 
-def _has_schema(text: Fields) -> bool:
-    form = text.take("format")
-    if form is None:
+def _has_schema(form: dict[str, Any] | None) -> bool:
+    if form is None or form == {"type": "json_object"}:
         return False
     assert form["type"] == "json_schema"
     assert form["name"]
@@ -136,7 +137,7 @@ def _turns(items: list[dict[str, Any]]) -> tuple[Turn, ...]:
 
 def _other(item: dict[str, Any]) -> Turn:
     if item.get("role") != "user":
-        return Turn(role="tools", results=(Result(item["call_id"], item["output"]),))
+        return Turn(role="tools", results=(_result(item["call_id"], item["output"]),))
     content = item["content"]
     if isinstance(content, str):
         return Turn(role="user", text=content)
@@ -154,6 +155,14 @@ def _other(item: dict[str, Any]) -> Turn:
             case _:
                 raise AssertionError(part)
     return Turn(role="user", **found)
+
+
+def _result(id_: str, output: Any) -> Result:
+    if isinstance(output, str):
+        return Result(id_, output.removeprefix("Error: "), failed=output.startswith("Error: "))
+    words, picture = output
+    assert (words["type"], picture["type"]) == ("input_text", "input_image")
+    return Result(id_, words["text"], base64.b64decode(picture["image_url"].removeprefix("data:image/png;base64,")))
 
 
 def _model(said: dict[str, Any], item: dict[str, Any]) -> None:

@@ -35,6 +35,8 @@ class Result:
 
     id: str
     text: str
+    image: bytes = b""
+    failed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,8 @@ class Ask:
     choice: Literal["required", "named"] | None = None
     one_tool: bool = False
     schema: bool = False
+    json: bool = False
+    """Any JSON object."""
     effort: Literal["high"] | None = None
     logprobs: int = 0
     max_tokens: int = 100

@@ -57,7 +57,7 @@ class Generate:
         "choices": "generationConfig.candidateCount",
         "logprobs": "generationConfig.responseLogprobs",
         "top_logprobs": "generationConfig.logprobs",
-        "format": "generationConfig.responseJsonSchema",
+        "format": "generationConfig.responseMimeType",
         "thinking": "generationConfig.thinkingConfig",
     }
 
