@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from transom import errors
 from transom.app.declared import SECTIONS, read_running, read_settings
 from transom.app.home import Home, prepare
+from transom.callers.settings import OidcSettings
 from transom.cli.main import app
 from transom.decisions import life
 from transom.registry.settings import ModelSettings
@@ -29,7 +30,7 @@ def test_every_link_to_a_file_leads_somewhere(document: Path) -> None:
 
 def _structs() -> list[tuple[str, type[msgspec.Struct]]]:
     plain = [(name, wanted) for name, wanted in SECTIONS.items() if isinstance(wanted, type)]
-    return [*plain, ("models", ModelSettings), ("upstreams", UpstreamSettings)]
+    return [*plain, ("models", ModelSettings), ("upstreams", UpstreamSettings), ("oidc", OidcSettings)]
 
 
 @pytest.mark.parametrize(("section", "struct"), _structs(), ids=str)
@@ -62,7 +63,7 @@ def test_every_command_that_a_document_shows_exists() -> None:
         tuple(match.split())
         for document in DOCUMENTS
         for match in re.findall(
-            r"(?:`|/bin/)transom ((?:config|import|keys|ledger|limits|models) [a-z]+|up|explain)\b",
+            r"(?:`|/bin/)transom ((?:callers|config|import|keys|ledger|limits|models) [a-z]+|up|explain)\b",
             document.read_text(),
         )
     }

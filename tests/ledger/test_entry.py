@@ -24,6 +24,7 @@ from transom.ledger.entry import (
     ObligationsPart,
     PolicyEntry,
     SettingsEntry,
+    SubjectEntry,
     TimesPart,
     UsagePart,
     VerdictPart,
@@ -109,6 +110,9 @@ EVERY: dict[str, Callable[[], Entry]] = {
         models=("small",),
         networks=2,
         by=Pseudonym("p_2"),
+    ),
+    "subject/1": lambda: SubjectEntry(
+        id=new_id(NOW), at=WHEN, event="blocked", subject=Pseudonym("p_1"), by=Pseudonym("p_2")
     ),
     "access/1": lambda: AccessEntry(
         id=new_id(NOW), at=WHEN, unidentified={"no key": 3}, anonymous={"ledger": 2}, start=WHEN, end=WHEN

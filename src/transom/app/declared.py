@@ -9,12 +9,14 @@ import msgspec
 from transom.app.alerts import upstream_of, url_of
 from transom.app.home import Home
 from transom.app.speaking import speaking_problems
+from transom.callers.settings import OidcSettings
 from transom.config.digest import digest
 from transom.config.files import Source, parse, read
 from transom.config.secrets import SecretRef
 from transom.engine.settings import EngineSettings
 from transom.errors import ConfigError, ConfigErrors
 from transom.gateway.cache import AnswerCache
+from transom.gateway.providers import make_providers
 from transom.gateway.route.attempt import HERE
 from transom.gateway.route.recall import CACHE
 from transom.gateway.running import Running
@@ -63,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True):
     safeguards: dict[str, SafeguardSettings]
     limits: tuple[LimitSettings, ...]
     alerts: AlertSettings
+    oidc: tuple[OidcSettings, ...]
     source: Source
 
     @property
@@ -121,6 +124,7 @@ def _running(home: Home, settings: Settings, before: Running | None) -> Running:
     problems += unpriced(settings.limits, registry.versions, prices)
     problems += _alert_problems(settings)
     upstreams = _upstreams(settings, {} if before is None else before.upstreams, problems)
+    providers = make_providers(settings.oidc, {} if before is None else before.providers, problems)
     if problems:
         raise ConfigErrors(problems)
     declared = {name: getattr(settings, name) for name in SECTIONS}
@@ -134,6 +138,7 @@ def _running(home: Home, settings: Settings, before: Running | None) -> Running:
         prices=prices,
         caches=_caches(settings, registry, before),
         upstreams=upstreams,
+        providers=providers,
         settings_digest=digest(msgspec.json.encode(declared, order="sorted", enc_hook=int)),  # a Duration
     )
 
@@ -331,7 +336,8 @@ def declared_files(home: Home) -> tuple[Path, ...]:
 
 def referenced_files(settings: Settings) -> tuple[Path, ...]:
     """Return the files that the settings name and whose content is in force with them: keys and authorities."""
-    return tuple(path for upstream in settings.upstreams.values() for path in upstream.files)
+    upstreams = [path for upstream in settings.upstreams.values() for path in upstream.files]
+    return (*upstreams, *(path for provider in settings.oidc for path in provider.files))
 
 
 Stamp = tuple[int, int, int]

@@ -81,6 +81,9 @@ class Reloader:
         for name, upstream in before.upstreams.items():
             if running.upstreams.get(name) is not upstream:
                 upstream.retire()
+        for issuer, provider in before.providers.items():
+            if running.providers.get(issuer) is not provider:
+                provider.retire()
         await note_in_force(self._parts, before)
         return running
 

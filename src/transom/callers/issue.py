@@ -5,7 +5,6 @@ crash leaves either both or neither. Whether somebody may manage keys is for pol
 """
 
 import ipaddress
-import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -15,11 +14,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from transom.callers import store
+from transom.callers.groups import is_group
 from transom.callers.keys import hash_of, new_secret
 from transom.errors import InvalidRequest, NotFound
 from transom.values import CallerId
-
-_GROUP = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -197,7 +195,7 @@ def _check(name: str, groups: tuple[str, ...], expires: int | None, now: int) ->
     if not (1 <= len(name) <= 64 and name.isprintable() and name == name.strip()):
         raise InvalidRequest("A key's name is 1 to 64 printable characters, with no space at either end.", param="name")
     for group in groups:
-        if not _GROUP.fullmatch(group):
+        if not is_group(group):
             raise InvalidRequest(
                 f"{group!r} cannot be a group: use 1 to 64 lower-case letters, digits and dashes, as in 'developers'.",
                 param="groups",

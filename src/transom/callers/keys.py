@@ -15,8 +15,10 @@ from secrets import token_bytes
 import msgspec
 from sqlalchemy import Connection
 
-from transom.callers.store import KeyRow, all_keys, keys_revision
-from transom.values import Caller, CallerId, Pseudonym
+from transom.callers.oidc import PREFIX as PREFIX_OF_SUBJECTS
+from transom.callers.oidc import Identity
+from transom.callers.store import KeyRow, all_blocked, all_keys, keys_revision
+from transom.values import Caller, CallerId, CallerKind, Pseudonym
 
 PREFIX = "tr_"
 """What every key begins with, so that scanners for leaked secrets know one: `tr_[A-Za-z0-9_-]{43}`."""
@@ -49,6 +51,7 @@ class Keyring:
         self._known: dict[bytes, _Known] = {}
         self._by_id: dict[CallerId, dict[int, _Known]] = {}
         """By the key's id and the generation of its secret: at most the newest and the one before."""
+        self._blocked: frozenset[CallerId] = frozenset()
         self.revision = -1
         self._read_at = 0.0
         self._taking_over = threading.Lock()
@@ -89,10 +92,12 @@ class Keyring:
             for hash_, each in self._secrets_of(row):
                 known[hash_] = each
                 by_id.setdefault(row.id, {})[each.caller.generation] = each
+        blocked = frozenset(row.caller for row in all_blocked(connection))
         with self._taking_over:  # several threads read; the older reading must not win
             if revision >= self.revision:
                 self._known = known
                 self._by_id = by_id
+                self._blocked = blocked
                 self.revision = revision
                 self._read_at = max(self._read_at, began)
 
@@ -118,8 +123,16 @@ class Keyring:
 
     def refusal(self, caller: Caller) -> str | None:
         """Return why a caller's secret opens nothing any more, by what was loaded last; `None` where it stands."""
+        if caller.id.startswith(PREFIX_OF_SUBJECTS):
+            return "blocked" if caller.id in self._blocked else None
         found = self.caller(caller.id, caller.generation)
         return "unknown" if found is None else found.refusal
+
+    def subject(self, identity: Identity, groups: tuple[str, ...], kind: CallerKind = "oidc") -> Caller:
+        """Return the caller whom a provider has identified. Its `refusal` is "blocked" where it is let in no more."""
+        id_ = identity.caller
+        refusal = "blocked" if id_ in self._blocked else None
+        return Caller(id_, identity.name, groups, self._pseudonym(id_), refusal, kind)
 
     def _secrets_of(self, row: KeyRow) -> Iterator[tuple[bytes, _Known]]:
         refusal = None if row.revoked is None else "revoked"

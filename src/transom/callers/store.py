@@ -3,9 +3,9 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, text, update
+from sqlalchemy import Connection, Row, delete, insert, select, text, update
 
-from transom.storage.tables import key
+from transom.storage.tables import blocked, key
 from transom.values import CallerId
 
 _BUMP = text(
@@ -35,6 +35,15 @@ class KeyRow(msgspec.Struct, frozen=True):
     previous: bytes | None = None
     """The hash of the secret before the last rotation, which opens until `previous_ends`."""
     previous_ends: int | None = None
+
+
+class BlockedRow(msgspec.Struct, frozen=True):
+    """A subject that is let in no more, since `at` (milliseconds since the Unix epoch)."""
+
+    caller: CallerId
+    issuer: str
+    subject: str
+    at: int
 
 
 _COLUMNS = tuple(key.c[name] for name in KeyRow.__struct_fields__)
@@ -96,6 +105,30 @@ def replace_secret(connection: Connection, row: KeyRow, new: bytes, ends: int) -
 def mark_revoked(connection: Connection, id_: CallerId, at: int) -> None:
     """Write that a key is revoked."""
     connection.execute(update(key).where(key.c.id == id_).values(revoked=at))
+
+
+def all_blocked(connection: Connection) -> tuple[BlockedRow, ...]:
+    """Return every blocked subject, the one blocked first first."""
+    return tuple(
+        BlockedRow(row.caller, row.issuer, row.subject, row.at)
+        for row in connection.execute(select(blocked).order_by(blocked.c.at, blocked.c.caller))
+    )
+
+
+def find_blocked(connection: Connection, caller: CallerId) -> BlockedRow | None:
+    """Return a subject, if it is blocked."""
+    row = connection.execute(select(blocked).where(blocked.c.caller == caller)).one_or_none()
+    return None if row is None else BlockedRow(row.caller, row.issuer, row.subject, row.at)
+
+
+def add_blocked(connection: Connection, row: BlockedRow) -> None:
+    """Write that a subject is blocked."""
+    connection.execute(insert(blocked).values(msgspec.structs.asdict(row)))
+
+
+def remove_blocked(connection: Connection, caller: CallerId) -> None:
+    """Write that it is no more."""
+    connection.execute(delete(blocked).where(blocked.c.caller == caller))
 
 
 def _row(row: Row[*tuple[Any, ...]]) -> KeyRow:

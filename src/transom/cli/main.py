@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from transom.app.logs import set_up_logs
-from transom.cli import config, explain, import_, keys, ledger, limits, models, up
+from transom.cli import callers, config, explain, import_, keys, ledger, limits, models, up
 from transom.errors import Refusal, TransomError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("explain")(explain.explain)
 app.add_typer(keys.app, name="keys")
+app.add_typer(callers.app, name="callers")
 app.add_typer(limits.app, name="limits")
 app.add_typer(models.app, name="models")
 app.add_typer(ledger.app, name="ledger")

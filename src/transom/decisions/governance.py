@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-from transom.callers import issue
+from transom.callers import block, issue
 from transom.decisions.store import EntryRow, delete_expired, insert_entries
-from transom.ledger.entry import ErasureEntry, KeyEntry, encode, new_id, timestamp
+from transom.ledger.entry import ErasureEntry, KeyEntry, SubjectEntry, encode, new_id, timestamp
 from transom.ledger.keys import LedgerKeys
 from transom.values import CallerId
 
@@ -47,6 +47,28 @@ def revoke_key(connection: Connection, keys: LedgerKeys, id_: str, *, by: Caller
     if fact is None:
         return False
     _record(connection, keys, fact, by)
+    return True
+
+
+def block_subject(connection: Connection, keys: LedgerKeys, issuer: str, subject: str, *, by: CallerId) -> bool:
+    """Let a provider's subject in no more and record it; `False` where it was blocked before."""
+    return _record_subject(connection, keys, block.block(connection, issuer, subject), by)
+
+
+def unblock_subject(connection: Connection, keys: LedgerKeys, issuer: str, subject: str, *, by: CallerId) -> bool:
+    """Let a provider's subject in again and record it; `False` where it was not blocked."""
+    return _record_subject(connection, keys, block.unblock(connection, issuer, subject), by)
+
+
+def _record_subject(connection: Connection, keys: LedgerKeys, fact: block.SubjectFact | None, by: CallerId) -> bool:
+    if fact is None:
+        return False
+    now = time.time_ns() // 1_000_000
+    entry = SubjectEntry(
+        id=new_id(now), at=timestamp(now), event=fact.event, subject=keys.pseudonym(fact.id), by=keys.pseudonym(by)
+    )
+    # As for keys: a crash leaves both or neither.
+    insert_entries(connection, [EntryRow(None, "subject/1", "terminal", encode(entry))])
     return True
 
 

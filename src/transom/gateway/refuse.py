@@ -46,7 +46,9 @@ async def still_stands(door: Door, caller: Caller) -> None:
 
 
 def no_longer_stands(why: str) -> Unidentified:
-    """Say that a key was revoked or replaced, or has expired."""
+    """Say that a key was revoked or replaced, or has expired; or that a provider's subject is blocked."""
+    if why == "blocked":
+        return Unidentified("You are blocked at this door. Ask an operator.", code="caller_blocked")
     return Unidentified(f"This key is {why}. Ask an operator for a new one.", code=f"key_{why}")
 
 

@@ -9,9 +9,11 @@ from typing import Protocol
 import msgspec
 
 from transom.callers.keys import Keyring
+from transom.callers.oidc import TokenError, looks_like_token
 from transom.decisions.record import Decisions
 from transom.errors import NotDurable, StorageError, Unidentified
 from transom.gateway.cache import AnswerCache
+from transom.gateway.providers import Providers, provider_of, said_of
 from transom.gateway.settings import ServerSettings
 from transom.gateway.telemetry import Telemetry
 from transom.metering.limits import Limits
@@ -29,6 +31,8 @@ _UNIDENTIFIED = {
     "no key": "missing_api_key",
     "unknown key": "invalid_api_key",
     "several keys": "several_api_keys",
+    "bad token": "invalid_token",
+    "expired token": "token_expired",
     "no session": "no_session",
 }
 """Why nobody could be identified, and the code that says so."""
@@ -48,6 +52,8 @@ class Running(msgspec.Struct, frozen=True, eq=False):
     upstreams: dict[str, Upstream]
     """By name. The embedded engine stands here while it can be asked."""
     settings_digest: Digest
+    providers: Providers = {}
+    """The identity providers whose tokens are taken."""
 
 
 class Probe(Protocol):
@@ -104,6 +110,8 @@ class Door:
             raise self._unidentified("several keys", text)
         (secret,) = secrets
         caller = self.keyring.identify(secret)
+        if caller is None and self.running.providers and looks_like_token(secret):
+            return await self._identify_token(secret)
         if caller is None:
             await self.reread_keys()
             caller = self.keyring.identify(secret)
@@ -111,6 +119,14 @@ class Door:
             text = "This is no key of this door. Ask an operator for one (`transom keys create`)."
             raise self._unidentified("unknown key", text)
         return caller
+
+    async def _identify_token(self, token: bytes) -> Caller:
+        try:
+            provider = provider_of(token, self.running.providers)
+            identity = await provider.identify(token)
+        except TokenError as error:
+            raise self._unidentified(error.reason, said_of(error)) from error
+        return self.keyring.subject(identity, provider.settings.ours(identity.groups))
 
     async def identify_session(self, id_: CallerId | None, generation: int) -> Caller:
         """Say whose session this is, by the key that opened it. Raises `Unidentified`, and counts it."""

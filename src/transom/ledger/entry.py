@@ -235,6 +235,14 @@ class KeyEntry(_Entry, frozen=True, kw_only=True, tag="key/1"):
     by: Pseudonym
 
 
+class SubjectEntry(_Entry, frozen=True, kw_only=True, tag="subject/1"):
+    """A subject of an identity provider was blocked, or let in again. `subject` and `by` are pseudonyms."""
+
+    event: Literal["blocked", "unblocked"]
+    subject: Pseudonym
+    by: Pseudonym
+
+
 class AccessEntry(_Entry, frozen=True, kw_only=True, tag="access/1"):
     """Counts over a period of requests that have no decision of their own.
 
@@ -255,7 +263,9 @@ class ErasureEntry(_Entry, frozen=True, kw_only=True, tag="erasure/1"):
     before: Time
 
 
-Entry: TypeAlias = DecisionEntry | OutcomeEntry | PolicyEntry | SettingsEntry | KeyEntry | AccessEntry | ErasureEntry
+Entry: TypeAlias = (
+    DecisionEntry | OutcomeEntry | PolicyEntry | SettingsEntry | KeyEntry | SubjectEntry | AccessEntry | ErasureEntry
+)
 
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)

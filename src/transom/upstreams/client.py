@@ -129,12 +129,20 @@ class Upstream:
             and self._authorities == _authorities_digest(self.name, wanted)
         )
 
-    async def send(self, method: bytes, path: bytes, body: bytes, headers: Headers = ()) -> Response:
+    async def send(
+        self,
+        method: bytes,
+        path: bytes,
+        body: bytes,
+        headers: Headers = (),
+        *,
+        content_type: bytes = b"application/json",
+    ) -> Response:
         """Send a request and return its answer as soon as the head is here.
 
-        `path` comes after base_url's own and begins with a slash. `body` is JSON, or empty. Of `headers`, those
-        that concern the connection or that the settings give are left out. Raises `UpstreamError`s; where the task
-        is cancelled, the connection is closed. Raises `ValueError` for what cannot be sent.
+        `path` comes after base_url's own and begins with a slash. `body` is of `content_type`, or empty. Of
+        `headers`, those that concern the connection or that the settings give are left out. Raises `UpstreamError`s;
+        where the task is cancelled, the connection is closed. Raises `ValueError` for what cannot be sent.
 
         What it says of being `left_alone` does not keep it from being asked: the caller decides.
         """
@@ -142,7 +150,7 @@ class Upstream:
         began = time.monotonic()
         finding_out = self.breaker is not None and self.breaker.enter()
         try:
-            response = await self._send(method, path, body, headers)
+            response = await self._send(method, path, body, headers, content_type)
         except BaseException:
             self._gate.leave()
             raise
@@ -155,12 +163,12 @@ class Upstream:
             self.pace = seconds if self.pace is None else self.pace + _PACE_SHARE * (seconds - self.pace)
         return response
 
-    async def _send(self, method: bytes, path: bytes, body: bytes, headers: Headers) -> Response:
+    async def _send(self, method: bytes, path: bytes, body: bytes, headers: Headers, content_type: bytes) -> Response:
         head = self._heads.get((method, path)) or self._head(method, path)
         if headers:
             head += self._added(headers)
         if body:
-            head += b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+            head += b"content-type: %b\r\ncontent-length: %d\r\n\r\n" % (content_type, len(body))
         else:
             head += b"content-length: 0\r\n\r\n" if method == b"POST" else b"\r\n"
         pool = self._pool
