@@ -126,6 +126,11 @@ retry = {{ on = ["timeout"], {EAGER} }}
 route = ["fused", "one"]
 [models.all-fused]
 route = ["fused", "fused-too"]
+[upstreams.tripped]
+base_url = "{upstream.url_of("tripped")}"
+breaker = {{ failures = 1, open_seconds = 1000 }}
+[models.trips]
+route = ["tripped"]
 [models.recovers]
 route = ["flickers"]
 [models.borders]
@@ -237,6 +242,18 @@ def test_an_open_breaker_is_passed_over_and_asked_where_all_are_open(door: Serve
     last = tries(door, say(door, "all-fused"))
     assert last == [("fused", "breaker open"), ("fused-too", "breaker open"), ("fused", "500")]
     assert say(door, "all-fused").error["code"] == "upstream_failed"
+
+
+def test_page_and_metrics_say_who_is_left_alone(door: Server, vendor: Upstream) -> None:
+    vendor.scripts["tripped"] = Script(500)
+    assert say(door, "trips").status == 502
+    (step,) = next(each for each in door.get("/api/models", door.key).json["models"] if each["name"] == "trips")[
+        "route"
+    ]
+    assert (step["state"], step["said"]) == ("left alone", "is left alone: it kept failing")
+    said = door.get("/metrics").text
+    assert 'transom_upstream_breaker{state="open",upstream="tripped"} 1.0' in said
+    assert 'transom_upstream_breaker{state="closed",upstream="tripped"} 0.0' in said
 
 
 def test_a_breaker_closes_with_the_first_answer(door: Server, vendor: Upstream) -> None:

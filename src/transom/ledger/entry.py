@@ -175,7 +175,7 @@ class DecisionEntry(_Entry, frozen=True, kw_only=True, tag="decision/1"):
     obligations: ObligationsPart = ObligationsPart()
     verdicts: tuple[VerdictPart, ...] = ()
     route: tuple[str, ...] = ()
-    """Names of the upstreams that may be asked, in order."""
+    """Names of the upstreams of the version's own route, by priority."""
     prompt: CommitmentPart | None = None
     build: str
     """Transom's version."""

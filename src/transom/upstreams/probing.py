@@ -31,6 +31,11 @@ class Probing:
                 wanted = {each: each.settings.health for each in self._upstreams().values()}
                 for gone in self._watches.keys() - wanted.keys():
                     self._watches.pop(gone).cancel()
+                for ended in [each for each, task in self._watches.items() if task.done()]:
+                    # It only ends by an error, such as a key file that went away. The next one may go well.
+                    _log.error(
+                        "the health of %s was not asked", ended.name, exc_info=self._watches.pop(ended).exception()
+                    )
                 for upstream, probe in wanted.items():
                     if probe is not None and upstream not in self._watches:
                         self._watches[upstream] = asyncio.create_task(_watch(upstream, probe))
