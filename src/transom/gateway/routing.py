@@ -117,7 +117,8 @@ class _Journey:
         if found is None and self._left_alone and not self._asked:
             # Where nobody is thought to be well, who was given up first has had the most time to recover: refusing
             # without a try would be certain to help nobody.
-            found = self._settle([await self._ask(min(self._left_alone, key=_since))])
+            last = min(self._left_alone, key=_since)
+            found = self._settle([(last, await self._try(last))])
         if found is not None:
             assert found.spoken is not None
             assert found.response is not None
@@ -131,13 +132,13 @@ class _Journey:
         """
         waiting = self._candidates(version)
         retry, hedge = asked_for.retry, asked_for.hedge
-        deadline = time.monotonic() + (0.0 if retry is None else retry.budget_seconds)
+        deadline = 0.0 if retry is None else time.monotonic() + retry.budget_seconds
         while waiting:
-            candidate = self._take(waiting, await _next(waiting))
+            candidate = self._take(waiting, waiting[0] if not waiting[0].tries else await _next(waiting))
             if candidate is None:
                 continue
             if hedge is None:
-                tries = [await self._ask(candidate)]
+                tries = [(candidate, await self._try(candidate))]
             else:
                 tries = await self._ask_two(candidate, waiting, hedge.after_seconds)
             found = self._settle(tries)
@@ -176,9 +177,6 @@ class _Journey:
             else:
                 self._note(candidate, step.target.upstream, why, 0.0)
         return found
-
-    async def _ask(self, candidate: _Candidate) -> tuple[_Candidate, Tried]:
-        return candidate, await self._try(candidate)
 
     async def _ask_two(
         self, first: _Candidate, waiting: list[_Candidate], seconds: float
