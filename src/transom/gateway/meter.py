@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 
 from transom.decisions.record import Outcome, Record
 from transom.gateway.request import Request
@@ -141,4 +141,10 @@ def _spent(record: Record, outcome: Outcome, *, answered: bool) -> int | None:
 
 
 def _day(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
+    """Return the day (UTC) of a time in milliseconds since the Unix epoch."""
+    return _date(at_ms // 86_400_000)
+
+
+@lru_cache(maxsize=4)
+def _date(days: int) -> str:
+    return datetime.fromtimestamp(days * 86_400, UTC).date().isoformat()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 
 from transom.decisions.record import Outcome, Record
 from transom.dialects.translate import Dialect
@@ -13,11 +14,11 @@ from transom.gateway.request import Request
 from transom.gateway.route.permits import rule_on
 from transom.gateway.route.refusals import refused_by_upstream
 from transom.gateway.routing import send_along
-from transom.gateway.running import Door, Running
+from transom.gateway.running import Door
 from transom.gateway.stream import about, relay_stream
 from transom.safeguards.interface import refuse_blocked
 from transom.upstreams.response import Response
-from transom.values import Call, Context, Verdict
+from transom.values import Context
 
 _LONG = 256 * 1024
 """Bytes of a body from which on reading it is no longer a matter of microseconds."""
@@ -41,7 +42,10 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         stands(caller)
         check_network(caller, request.peer)
         # 2. dialects: what is asked.
-        call = await _read(dialect, await request.body(door.server.max_body_bytes, door.server.body_seconds))
+        body = await request.body(door.server.max_body_bytes, door.server.body_seconds)
+        # What is long takes seconds to read, in which others want an answer: in a thread they get it.
+        long = len(body) >= _LONG
+        call = await asyncio.to_thread(dialect.read, body) if long else dialect.read(body)
         record.prompt, record.stream = call.body, call.stream
         # 3. registry: of which version.
         record.version = version = running.registry.resolve_for(call.model, dialect.KIND)
@@ -55,7 +59,8 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         await meter.admit(call, request)
         # 6. safeguards: whether the prompt may leave.
         safeguards = record.ruling.obligations.safeguards
-        record.verdicts = await _check(running, safeguards, call)
+        check = partial(running.safeguards.check_prompt, safeguards, call)
+        record.verdicts = await asyncio.to_thread(check) if long else check()
         refuse_blocked(record.verdicts)
         # 7. decisions: the durable write starts now and runs while the upstream works.
         door.decisions.open(record)
@@ -85,17 +90,6 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
             await meter.settle(outcome)
         finally:
             door.decisions.close(record, outcome)
-
-
-async def _read(dialect: Dialect, body: bytes) -> Call:
-    """Read a request; a long one in a thread, since it may take seconds in which others want an answer."""
-    return dialect.read(body) if len(body) < _LONG else await asyncio.to_thread(dialect.read, body)
-
-
-async def _check(running: Running, names: tuple[str, ...], call: Call) -> tuple[Verdict, ...]:
-    """Run the safeguards on a prompt; on a long one in a thread, as above."""
-    check = running.safeguards.check_prompt
-    return check(names, call) if len(call.body) < _LONG else await asyncio.to_thread(check, names, call)
 
 
 async def _relay_whole(

@@ -69,6 +69,11 @@ class Routing(msgspec.Struct, frozen=True):
     """Versions of other models, asked in this order where the route gives out."""
 
     @property
+    def straight(self) -> bool:
+        """Whether there is one target and nothing else to try: most routes."""
+        return len(self.steps) == 1 and self.retry is None and self.hedge is None and not self.fallback
+
+    @property
     def fixed(self) -> bool:
         """Whether every request goes along it in the same order."""
         return self.choose == "order" and self.sticky is None

@@ -146,7 +146,8 @@ class Upstream:
 
         What it says of being `left_alone` does not keep it from being asked: the caller decides.
         """
-        await self._gate.enter()
+        if not self._gate.take():
+            await self._gate.enter()
         began = time.monotonic()
         finding_out = self.breaker is not None and self.breaker.enter()
         try:

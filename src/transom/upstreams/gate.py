@@ -32,10 +32,16 @@ class Gate:
         """Whether the next one must wait."""
         return self._limit is not None and self.inside >= self._limit
 
+    def take(self) -> bool:
+        """Take a place where one is free, which `leave` gives back; `False` where none is."""
+        if self.full:
+            return False
+        self.inside += 1
+        return True
+
     async def enter(self) -> None:
-        """Take a place, which `leave` gives back. Raises `UpstreamBusy`; nothing has been sent then."""
-        if not self.full:
-            self.inside += 1
+        """Take a place, waiting for one. Raises `UpstreamBusy`; nothing has been sent then."""
+        if self.take():
             return
         if len(self._waiters) >= self._queue:
             raise self._busy(f"{self._limit} requests are under way and {self._queue} wait already")
