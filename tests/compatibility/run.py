@@ -108,12 +108,14 @@ class Cell:
             return ABSENT
         except Refused as refused:
             return self._refused(refused)
-        assert read == feature.said
+        assert read == feature.said, f"{feature.name}: the client read\n{read}, not\n{feature.said}"
         heard = self._heard()
         if heard == feature.ask:
             assert self._untold is None
             return CARRIED
-        assert replace(heard, **{feature.spared: getattr(feature.ask, feature.spared)}) == feature.ask
+        lost = f"{feature.name}: the upstream heard\n{heard}, not\n{feature.ask}"
+        assert feature.spared, lost
+        assert replace(heard, **{feature.spared: getattr(feature.ask, feature.spared)}) == feature.ask, lost
         assert self._untold is not None
         return f"left out, and said: {self._own(self._untold)}"
 

@@ -5,6 +5,10 @@ Source: LiteLLM's documentation, "All settings", "Router".
 
 from collections.abc import Mapping
 
+_CACHE = (
+    "gives kept answers again. Declare `cache` of the models that shall: to whom is for you to say (scope), and only "
+    "the very same request gets one."
+)
 ROUTER: Mapping[str, str] = {
     "context_window_fallbacks": "asks another model when a prompt is too long. Here the upstream's refusal reaches the "
     "caller: have callers ask a model with a longer window.",
@@ -21,7 +25,7 @@ ROUTER: Mapping[str, str] = {
     "default_litellm_params": "has no counterpart: requests are passed on as they are.",
     "retry_after": "has no counterpart: what upstreams say in Retry-After is heeded.",
     "stream_timeout": "Set timeouts.first_byte of upstreams.",
-    "cache_responses": "Answers are not cached.",
+    "cache_responses": _CACHE,
     "disable_cooldowns": "",
     "debug_level": "",
     "set_verbose": "",
@@ -36,8 +40,8 @@ LIBRARY: Mapping[str, str] = {
     "drop_params": "Nothing is dropped in silence here: what cannot be carried is refused by its name, and hints that "
     "change no answer are named in the header transom-not-carried.",
     "modify_params": "Requests are passed on as they are.",
-    "cache": "Answers are not cached.",
-    "cache_params": "Answers are not cached.",
+    "cache": _CACHE,
+    "cache_params": _CACHE,
     "default_internal_user_params": "Declare [[limits]], which count for each caller apart.",
     "max_internal_user_budget": "Declare [[limits]] with money, which count for each caller apart.",
     "internal_user_budget_duration": "goes with max_internal_user_budget: see there.",
@@ -62,9 +66,9 @@ PROXY: Mapping[str, str] = {
     "[storage] database = { env = … }.",
     "store_model_in_db": "Models stand in files here: put those of the database (/model/info) into model_list first.",
     "alerting": "[alerts] webhook is told of budgets; alert on /metrics for the rest.",
-    "enable_jwt_auth": "Callers come with keys.",
-    "litellm_jwtauth": "Callers come with keys.",
-    "custom_auth": "Callers come with keys.",
+    "enable_jwt_auth": "Declare the provider of the tokens as [[oidc]].",
+    "litellm_jwtauth": "Declare the provider of the tokens as [[oidc]], and its groups to yours.",
+    "custom_auth": "Callers come with keys, or with tokens of an identity provider ([[oidc]]).",
     "max_parallel_requests": "Set max_concurrent of upstreams.",
     "allowed_ips": "has no counterpart: say it in front of Transom.",
     "pass_through_endpoints": "has no counterpart.",
