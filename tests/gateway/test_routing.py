@@ -5,6 +5,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 from tests.support.doors import QUICK, MakeServer
@@ -290,6 +291,34 @@ def test_a_stand_in_answers_only_as_policy_allows_and_as_what_was_done_covers(do
         ("borders@1", "three", "not permitted"),
         ("borders@1", "two", "200"),
     ]
+
+
+def test_a_stand_in_uses_up_no_more_of_a_budget_than_is_held(make_server: MakeServer, vendor: Upstream) -> None:
+    def priced(name: str, upstream: str, price: str, more: str = "") -> str:
+        said = f'price = {{ currency = "EUR", input = "{price}", output = "{price}" }}'
+        return f'[models.{name}]\nroute = ["{upstream}"]\n{said}\n{more}\n'
+
+    text = f'[upstreams.one]\nbase_url = "{vendor.url_of("one")}"\n'
+    text += f'[upstreams.sick]\nbase_url = "{vendor.url_of("sick")}"\n'
+    text += priced("dear", "one", "10") + priced("cheap", "one", "0.5")
+    text += priced("asked", "sick", "1", 'fallback = ["dear", "cheap"]')
+    text += '[[limits]]\nmoney = { amount = "1.00", currency = "EUR", per = "day" }\n'
+    server = make_server(NO_ENGINE + text).start()
+    answer = server.chat("asked", server.key, max_tokens=100)
+    assert (answer.status, answer.headers["transom-model"]) == (200, "cheap@1")
+    outcome = server.outcome(answer.decision)
+    assert [(each.model, each.result) for each in outcome.attempts] == [
+        (None, "503"),
+        ("dear@1", "not covered"),
+        ("cheap@1", "200"),
+    ]
+    assert outcome.cost is not None
+    used = outcome.usage
+    assert used is not None
+    assert used.input is not None
+    assert used.output is not None
+    # At the price of the one that answered: half a euro a million tokens.
+    assert Decimal(outcome.cost.amount) == Decimal(used.input + used.output + (used.cached_input or 0)) / 2_000_000
 
 
 def test_where_no_stand_in_answers_the_callers_own_model_is_what_they_hear_of(door: Server) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,25 @@ def test_a_forbid_beats_permits_and_names_only_forbids(load: Load) -> None:
 def test_nothing_is_permitted_unless_a_policy_permits_it(load: Load) -> None:
     ruling = load(OWN).rule(caller("staff"), "view_console", DOOR, Context())
     assert (ruling.effect, ruling.policies) == ("forbid", ())
+
+
+@pytest.mark.parametrize(
+    ("condition", "asks"),
+    [
+        ("context.stream && context.loopback", False),
+        ('resource.regions.contains("eu")', False),
+        ('context.region == "eu"', True),
+        ('context["region"] == "eu"', True),
+        ('!(context.stream && context.region like "e*")', True),
+        ("context has region", True),
+    ],
+)
+def test_it_is_known_whether_a_ruling_may_differ_between_regions(tmp_path: Path, condition: str, *, asks: bool) -> None:
+    (tmp_path / "own.cedar").write_text(
+        f'@id("x") permit (principal, action == Action::"infer", resource) when {{ {condition} }};'
+    )
+    policies = load_policies(tmp_path, frozenset(), safeguards=frozenset(), regions=frozenset({"eu"}))
+    assert policies.ask_region is asks
 
 
 OVERFLOW = "resource.rung * 9223372036854775807 > 0"
