@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from functools import partial
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from transom.decisions.record import Outcome, Record
 from transom.dialects.translate import Dialect
@@ -20,6 +21,8 @@ from transom.safeguards.interface import refuse_blocked
 from transom.upstreams.response import Response
 from transom.values import Context
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _LONG = 256 * 1024
 """Bytes of a body from which on reading it is no longer a matter of microseconds."""
 _PASSED_ON = frozenset((b"content-type", b"retry-after", b"x-request-id"))
@@ -43,9 +46,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         check_network(caller, request.peer)
         # 2. dialects: what is asked.
         body = await request.body(door.server.max_body_bytes, door.server.body_seconds)
-        # What is long takes seconds to read, in which others want an answer: in a thread they get it.
-        long = len(body) >= _LONG
-        call = await asyncio.to_thread(dialect.read, body) if long else dialect.read(body)
+        call = await _read(len(body), dialect.read, body)
         record.prompt, record.stream = call.body, call.stream
         # 3. registry: of which version.
         record.version = version = running.registry.resolve_for(call.model, dialect.KIND)
@@ -59,8 +60,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         await meter.admit(call, request)
         # 6. safeguards: whether the prompt may leave.
         safeguards = record.ruling.obligations.safeguards
-        check = partial(running.safeguards.check_prompt, safeguards, call)
-        record.verdicts = await asyncio.to_thread(check) if long else check()
+        record.verdicts = await _read(len(body), running.safeguards.check_prompt, safeguards, call)
         refuse_blocked(record.verdicts)
         # 7. decisions: the durable write starts now and runs while the upstream works.
         door.decisions.open(record)
@@ -86,10 +86,20 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         request.unwatch()
         if response is not None:
             response.abort()
-        try:
-            await meter.settle(outcome)
-        finally:
-            door.decisions.close(record, outcome)
+        await _close(door, meter, record, outcome)
+
+
+async def _close(door: Door, meter: Meter, record: Record, outcome: Outcome) -> None:
+    """Charge what was used, and record what came of it even where the charging is cut short."""
+    try:
+        await meter.settle(outcome)
+    finally:
+        door.decisions.close(record, outcome)
+
+
+async def _read(size: int, reading: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Read what is long in a thread: it may take seconds, in which others want an answer."""
+    return await asyncio.to_thread(reading, *args, **kwargs) if size >= _LONG else reading(*args, **kwargs)
 
 
 async def _relay_whole(
