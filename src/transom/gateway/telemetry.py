@@ -123,6 +123,36 @@ class Telemetry:
         for action, times in self._seconds.items():
             seconds.add_metric((action,), times.buckets(), times.sum)
         yield seconds
+        yield from self._used()
+        yield _counter(
+            "transom_upstream_attempts", "Tries at an upstream.", ("upstream", "result"), self._attempts.items()
+        )
+        yield _counter(
+            "transom_unidentified",
+            "Requests whose caller could not be identified.",
+            ("reason",),
+            (((reason,), count) for reason, count in self._unidentified.items()),
+        )
+        yield _counter(
+            "transom_reloads",
+            "Reloads of the declared files.",
+            ("result",),
+            (((result,), count) for result, count in self._reloads.items()),
+        )
+        yield _histogram("transom_durable_seconds", "One group commit: begin, write, fsync.", self._durable)
+        yield _histogram(
+            "transom_durable_wait_seconds",
+            "What of a decision's durable write was not over when its upstream had answered.",
+            self._wait,
+        )
+        yield _counter("transom_durable_writes", "Writes made durable.", (), [((), self._writes)])
+        yield from upstream_metrics(self.upstreams())
+        yield GaugeMetricFamily(
+            "transom_engine_up", "1 while the embedded engine is ready.", value=float(self.engine_up)
+        )
+
+    def _used(self) -> Iterator[Metric]:
+        """Give what was used and what it cost."""
         yield _counter(
             "transom_tokens",
             "Tokens that upstreams counted, in disjoint classes.",
@@ -152,32 +182,6 @@ class Telemetry:
             "Answers for which the upstream counted no tokens.",
             ("model",),
             (((model,), count) for model, count in self._uncounted.items()),
-        )
-        yield _counter(
-            "transom_upstream_attempts", "Tries at an upstream.", ("upstream", "result"), self._attempts.items()
-        )
-        yield _counter(
-            "transom_unidentified",
-            "Requests whose caller could not be identified.",
-            ("reason",),
-            (((reason,), count) for reason, count in self._unidentified.items()),
-        )
-        yield _counter(
-            "transom_reloads",
-            "Reloads of the declared files.",
-            ("result",),
-            (((result,), count) for result, count in self._reloads.items()),
-        )
-        yield _histogram("transom_durable_seconds", "One group commit: begin, write, fsync.", self._durable)
-        yield _histogram(
-            "transom_durable_wait_seconds",
-            "What of a decision's durable write was not over when its upstream had answered.",
-            self._wait,
-        )
-        yield _counter("transom_durable_writes", "Writes made durable.", (), [((), self._writes)])
-        yield from upstream_metrics(self.upstreams())
-        yield GaugeMetricFamily(
-            "transom_engine_up", "1 while the embedded engine is ready.", value=float(self.engine_up)
         )
 
 
