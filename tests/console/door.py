@@ -98,10 +98,18 @@ class Visitor(msgspec.Struct):
 
 @contextmanager
 def open_door(
-    home: Path, upstream: Upstream, more: str = "", *, policies: str | None = None, workers: int = 1
+    home: Path,
+    upstream: Upstream,
+    more: str = "",
+    *,
+    policies: str | None = None,
+    workers: int = 1,
+    port: int = 0,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Door]:
     """Serve a home with three models and the starter policies."""
     settings = NO_ENGINE + SETTINGS.format(upstream=upstream.url) + more
-    with Server(home, settings, policies=policies, workers=workers) as server:
+    with Server(home, settings, policies=policies, workers=workers, environment=environment) as server:
+        server.port = port
         keys = {name: server.issue(name, group) for name, group in CALLERS.items()}
         yield Door(server.start(), keys)

@@ -52,6 +52,9 @@ class Case(NamedTuple):
 CASES = [Case(r.method, r.path, r.action, "key", None) for r in GATEWAY_ROUTES if r.action is not None] + [
     Case(r.method, r.path, r.action, r.by, r.query) for r in ROUTES if r.action is not None
 ]
+BY_OURS = [case for case in CASES if case.by != "provider"]
+"""Those that take a key of ours, or a session that one has opened. `tests/console/test_provider.py` asks the others."""
+by_ours = pytest.mark.parametrize("case", BY_OURS, ids=[f"{c.method}:{c.path}:{c.action}" for c in BY_OURS])
 every_route = pytest.mark.parametrize("case", CASES, ids=[f"{c.method}:{c.path}:{c.action}" for c in CASES])
 
 
@@ -104,6 +107,7 @@ def test_only_probes_and_the_sign_in_page_are_open(strict_door: Door) -> None:
     assert {(route.method, route.path) for route in ROUTES if route.action is None} == {
         ("GET", "/static/{name}"),
         ("GET", "/sign-in"),
+        ("GET", "/sign-in/with/{number}"),
     }
     assert strict_door.server.get("/healthz").body == b"ok\n"
     assert strict_door.server.get("/readyz").json == {"ready": True, "problems": {}}
@@ -143,7 +147,7 @@ def test_a_stranger_is_refused(strict_door: Door, case: Case, key: Issued | None
     assert len(strict_door.upstream.seen) == asked
 
 
-@every_route
+@by_ours
 def test_a_known_caller_without_permission_is_refused_on_record(strict_door: Door, case: Case) -> None:
     answer = ask(strict_door, case, strict_door.keys["nobodies"])
     assert answer.status == 403
@@ -154,7 +158,7 @@ def test_a_known_caller_without_permission_is_refused_on_record(strict_door: Doo
     assert (story.decision.ruling.effect, story.outcome.status) == ("forbid", "refused")
 
 
-@every_route
+@by_ours
 def test_a_permitted_caller_is_served_on_record(strict_door: Door, case: Case) -> None:
     answer = ask(strict_door, case, strict_door.keys["operators"])
     assert answer.status in (200, 201, 303), answer.body
@@ -165,7 +169,7 @@ def test_a_permitted_caller_is_served_on_record(strict_door: Door, case: Case) -
     assert (story.decision.ruling.effect, story.outcome.status) == ("permit", "answered")
 
 
-@every_route
+@by_ours
 def test_a_revoked_key_is_refused_on_record(strict_door: Door, case: Case) -> None:
     key = strict_door.server.issue("soon revoked", "operators")
     strict_door.server.revoke(key.id)

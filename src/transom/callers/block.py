@@ -49,3 +49,8 @@ def unblock(connection: Connection, issuer: str, subject: str) -> SubjectFact | 
 def list_blocked(connection: Connection) -> tuple[store.BlockedRow, ...]:
     """Return every blocked subject, the one blocked first first."""
     return store.all_blocked(connection)
+
+
+def is_blocked(connection: Connection, caller: CallerId) -> bool:
+    """Say whether a subject is let in no more, by its caller's id."""
+    return store.find_blocked(connection, caller) is not None

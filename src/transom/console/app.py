@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
-from transom.console import api, budgets, entrance, incoming, keys, live, openapi, pages, state, static
+from transom.console import api, budgets, entrance, incoming, keys, live, openapi, pages, provider, state, static
 from transom.console.faults import api_error
 from transom.console.feed import Feed
 from transom.console.guard import Endpoint
@@ -55,6 +55,8 @@ def _api(
 ROUTES: tuple[Route, ...] = (
     _page("GET", "/static/{name}", None, static.serve, by="nobody"),
     _page("GET", "/sign-in", None, entrance.sign_in_page, by="nobody"),
+    _page("GET", "/sign-in/with/{number}", None, provider.begin, by="nobody"),
+    _page("GET", "/sign-in/callback", "view_console", provider.signed_in, by="provider"),
     _page("POST", "/sign-in", "view_console", entrance.sign_in, by="form"),
     _page("POST", "/sign-out", "view_console", entrance.sign_out),
     _page("GET", "/", "view_console", pages.home),

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
+from transom.callers.block import is_blocked
 from transom.callers.issue import ANY, Issued, KeyInfo, Terms, find, list_keys
 from transom.callers.keys import REVOKED_SECONDS
+from transom.callers.oidc import PREFIX
 from transom.config.duration import duration, overlap_seconds
 from transom.console.site import Visit
 from transom.decisions import governance
@@ -40,10 +42,10 @@ async def issue(visit: Visit, name: str, groups: Iterable[str], lifetime: str | 
             connection, visit.site.keys, name, wanted, by=visit.caller.id, expires=expires, terms=terms
         )
         # The write above holds the keys still: what is read of the maker now is true at the commit.
-        maker = _maker(connection, visit.caller)
+        ends = _maker(connection, visit.caller)
         _permit(visit, issued.fact.groups, "put a key into", service=terms.service)
         _within_bounds(visit.caller, issued.fact.terms)
-        if OPERATORS not in visit.caller.groups and maker.expires is not None and (expires or 2**63) > maker.expires:
+        if OPERATORS not in visit.caller.groups and ends is not None and (expires or 2**63) > ends:
             raise Forbidden("A key cannot outlive its maker's. Let it expire sooner.", code="exceeds_maker")
         return issued
 
@@ -103,14 +105,19 @@ def _note_own(visit: Visit, id_: str) -> None:
         visit.record.gave_up_key = id_ == visit.caller.id
 
 
-def _maker(connection: Connection, caller: Caller) -> KeyInfo:
+def _maker(connection: Connection, caller: Caller) -> int | None:
+    """Return until when the maker's own key is valid. Raises `Unidentified` where it, or a token, stands no more."""
+    if caller.id.startswith(PREFIX):
+        if is_blocked(connection, caller.id):
+            raise no_longer_stands("blocked")
+        return None
     try:
         maker = find(connection, caller.id)
     except NotFound:
         raise no_longer_stands("revoked") from None
     if maker.state != "valid":
         raise no_longer_stands(maker.state)
-    return maker
+    return maker.expires
 
 
 def _rule(visit: Visit, groups: Iterable[str], *, service: bool) -> Ruling:

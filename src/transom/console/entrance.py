@@ -5,6 +5,7 @@ import asyncio
 from starlette.responses import RedirectResponse, Response
 
 from transom.console.headers import is_https
+from transom.console.local import local
 from transom.console.sessions import FORM_COOKIE, SESSION_COOKIE, SESSION_SECONDS, nonce
 from transom.console.site import Visit
 from transom.errors import Unidentified
@@ -17,17 +18,14 @@ async def sign_in_page(visit: Visit) -> Response:
     """Show the form. It reveals nothing."""
     binding = visit.request.cookies.get(FORM_COOKIE) or nonce()
     token = visit.site.sessions.form_token(binding)
-    response = visit.page("sign_in.html", token=token, next=_local(visit.request.query_params.get("next", "")))
-    response.set_cookie(
-        FORM_COOKIE, binding, path="/", httponly=True, samesite="strict", secure=is_https(visit.request)
-    )
-    return response
+    response = visit.page("sign_in.html", token=token, next=local(visit.request.query_params.get("next", "")))
+    return _bound(visit, response, binding)
 
 
 async def sign_in(visit: Visit) -> Response:
     """Open a session for the caller whose key was just identified and may see the console."""
     session = visit.site.sessions.open(visit.caller.id, visit.caller.generation)
-    response = RedirectResponse(_local(visit.field("next")) or "/", 303)
+    response = RedirectResponse(local(visit.field("next")) or "/", 303)
     secure = is_https(visit.request)
     response.set_cookie(
         SESSION_COOKIE,
@@ -52,15 +50,18 @@ async def sign_out(visit: Visit) -> Response:
 async def wrong_key(visit: Visit, refusal: Unidentified) -> Response:
     """Show the form again, slowly."""
     await asyncio.sleep(_SLOW_SECONDS)
-    binding = visit.request.cookies.get(FORM_COOKIE, "")
+    binding = visit.request.cookies.get(FORM_COOKIE) or nonce()
     token = visit.site.sessions.form_token(binding)
     # A key that was revoked or has expired was refused on the record; one that nobody knows was counted.
     headers = {"transom-decision": refusal.decision} if refusal.decision else {}
-    back = _local(visit.field("next"))
-    return visit.page("sign_in.html", refusal.status, headers, token=token, refusal=refusal, next=back)
+    back = local(visit.field("next"))
+    response = visit.page("sign_in.html", refusal.status, headers, token=token, refusal=refusal, next=back)
+    return _bound(visit, response, binding)
 
 
-def _local(target: str) -> str:
-    """Return a path of this door to go to, empty where it would lead to another host."""
-    good = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
-    return target if good else ""
+def _bound(visit: Visit, response: Response, binding: str) -> Response:
+    """Bind the form that is shown to the browser."""
+    response.set_cookie(
+        FORM_COOKIE, binding, path="/", httponly=True, samesite="strict", secure=is_https(visit.request)
+    )
+    return response

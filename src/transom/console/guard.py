@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from transom.console import entrance, incoming
+from transom.console import entrance, incoming, provider
 from transom.console.faults import api_error
 from transom.console.headers import HEADERS, is_https
 from transom.console.sessions import FORM_COOKIE, SESSION_COOKIE
@@ -36,7 +36,7 @@ class Endpoint:
         except ClientGoneError:
             return
         except Refusal as refusal:
-            if route.by == "form" and isinstance(refusal, Unidentified):
+            if route.by in ("form", "provider") and isinstance(refusal, Unidentified):
                 response = await entrance.wrong_key(visit, refusal)
             else:
                 response = refused(route, visit, refusal)
@@ -108,7 +108,11 @@ async def _identify(route: Route, visit: Visit) -> Caller:
         return await door.identify(incoming.secrets(visit.request))
     if route.by == "form":
         return await door.identify(frozenset(filter(None, (visit.field("key").encode(),))))
+    if route.by == "provider":
+        return door.identify_subject(await provider.finish(visit))
     visit.session = session = visit.site.sessions.read(visit.request.cookies.get(SESSION_COOKIE, ""))
+    if session is not None and session.identity is not None:
+        return door.identify_subject(session.identity)
     return await door.identify_session(session.caller if session else None, session.generation if session else 0)
 
 

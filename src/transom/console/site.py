@@ -9,10 +9,12 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from transom.callers.oidc import Identity
 from transom.console.feed import Feed
 from transom.console.sessions import Session, Sessions
 from transom.decisions.record import Record
 from transom.gateway.bounds import allows_model
+from transom.gateway.providers import Provider
 from transom.gateway.request import is_loopback
 from transom.gateway.running import Door
 from transom.ledger.keys import LedgerKeys
@@ -22,7 +24,7 @@ from transom.values import DOOR, Caller, Context, Resource
 
 Handler: TypeAlias = Callable[["Visit"], Awaitable[Response]]
 Method: TypeAlias = Literal["GET", "POST", "DELETE"]
-By: TypeAlias = Literal["session", "key", "form", "nobody"]
+By: TypeAlias = Literal["session", "key", "form", "provider", "nobody"]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +69,14 @@ class Site(msgspec.Struct, frozen=True, eq=False):
     routes: tuple[Route, ...]
 
 
+class SignIn(msgspec.Struct, frozen=True, eq=False):
+    """A provider that people may sign in with."""
+
+    number: str
+    label: str
+    provider: Provider
+
+
 class Visit(msgspec.Struct, eq=False):
     """One request to a page, identified, ruled and on record by the time a handler sees it."""
 
@@ -78,6 +88,14 @@ class Visit(msgspec.Struct, eq=False):
     form: FormData = msgspec.field(default_factory=FormData)
     body: bytes = b""
     record: Record | None = None
+    identity: Identity | None = None
+    """Whom a provider has just identified."""
+
+    @property
+    def providers(self) -> tuple[SignIn, ...]:
+        """The providers that people may sign in with."""
+        found = [each for each in self.site.door.running.providers.values() if each.settings.client_id is not None]
+        return tuple(SignIn(f"{n}", each.settings.label or each.settings.host, each) for n, each in enumerate(found))
 
     def may(self, action: str, resource: Resource = DOOR) -> bool:
         """Say whether policy would permit it, to show a way to it or not. What is then done is ruled and recorded."""

@@ -22,6 +22,7 @@ from transom.upstreams.settings import Timeouts, UpstreamSettings
 _log = logging.getLogger("transom.identity")
 _DISCOVERY = b"/.well-known/openid-configuration"
 _TIMEOUTS = Timeouts(connect=5.0, first_byte=5.0, between_chunks=5.0, whole=10.0)
+_JSON = ((b"accept", b"application/json"),)
 _MOST_BYTES = 1024 * 1024
 _RETRY_SECONDS = 5.0
 """How long a provider that could not be asked is left alone. Strangers make us ask: they must not make us ask often."""
@@ -55,7 +56,7 @@ class Provider:
             None if settings.client_secret is None else settings.client_secret.resolve(f"{where}.client_secret")
         )
         self._where = where
-        self._at: dict[str, Upstream] = {}
+        self._at: dict[tuple[str, str | None], Upstream] = {}
         self._upstream(settings.issuer)
         self._metadata: Metadata | None = None
         self._keys: Keys = ()
@@ -108,11 +109,12 @@ class Provider:
         assert self._metadata is not None
         return self._metadata
 
-    async def post(self, url: str, form: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> tuple[int, bytes]:
+    async def post(self, url: str, form: bytes, authorization: str | None = None) -> tuple[int, bytes]:
         """Send a form to one of the provider's addresses; return status and body. Raises `ProviderError`."""
         try:
-            response = await self._upstream(url).send(
-                b"POST", _path(url), form, headers, content_type=b"application/x-www-form-urlencoded"
+            upstream = self._upstream(url, authorization)
+            response = await upstream.send(
+                b"POST", _path(url), form, _JSON, content_type=b"application/x-www-form-urlencoded"
             )
             return response.status, await response.read(_MOST_BYTES)
         except (UpstreamError, ConfigError, ValueError) as error:
@@ -195,21 +197,25 @@ class Provider:
             raise ProviderError(f"{url} answers {response.status}")
         return body
 
-    def _upstream(self, url: str) -> Upstream:
+    def _upstream(self, url: str, authorization: str | None = None) -> Upstream:
         """Return the client for an address of the provider's, as safe as the issuer's own."""
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
-        found = self._at.get(origin)
+        found = self._at.get((origin, authorization))
         if found is None:
             check_address(url, "a provider's address")
             settings = UpstreamSettings(
-                base_url=origin, ca_file=self.settings.ca_file, timeouts=_TIMEOUTS, max_connections=8
+                base_url=origin,
+                headers={} if authorization is None else {"authorization": authorization},
+                ca_file=self.settings.ca_file,
+                timeouts=_TIMEOUTS,
+                max_connections=8,
             )
             try:
                 found = Upstream(f"identity provider {parts.hostname}", settings)
             except ConfigError as error:
                 raise ConfigError(error.what, file=f"{self._where}.ca_file") from error
-            self._at[origin] = found
+            self._at[origin, authorization] = found
         return found
 
     def _unavailable(self) -> NotDurable:

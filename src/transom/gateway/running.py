@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from transom.callers.keys import Keyring
-from transom.callers.oidc import TokenError, looks_like_token
+from transom.callers.oidc import Identity, TokenError, looks_like_token
 from transom.decisions.record import Decisions
 from transom.errors import NotDurable, StorageError, Unidentified
 from transom.gateway.cache import AnswerCache
@@ -33,6 +33,7 @@ _UNIDENTIFIED = {
     "several keys": "several_api_keys",
     "bad token": "invalid_token",
     "expired token": "token_expired",
+    "bad sign-in": "sign_in_failed",
     "no session": "no_session",
 }
 """Why nobody could be identified, and the code that says so."""
@@ -104,10 +105,10 @@ class Door:
         that is not known may have been issued a moment ago, elsewhere: the database is asked before it is refused.
         """
         if not secrets:
-            raise self._unidentified("no key", "No key was sent. Send one as `Authorization: Bearer tr_…`.")
+            raise self.stranger("no key", "No key was sent. Send one as `Authorization: Bearer tr_…`.")
         if len(secrets) > 1:
             text = "Two different keys were sent, and which one counts is not ours to guess. Send one."
-            raise self._unidentified("several keys", text)
+            raise self.stranger("several keys", text)
         (secret,) = secrets
         caller = self.keyring.identify(secret)
         if caller is None and self.running.providers and looks_like_token(secret):
@@ -117,7 +118,7 @@ class Door:
             caller = self.keyring.identify(secret)
         if caller is None:
             text = "This is no key of this door. Ask an operator for one (`transom keys create`)."
-            raise self._unidentified("unknown key", text)
+            raise self.stranger("unknown key", text)
         return caller
 
     async def _identify_token(self, token: bytes) -> Caller:
@@ -125,8 +126,15 @@ class Door:
             provider = provider_of(token, self.running.providers)
             identity = await provider.identify(token)
         except TokenError as error:
-            raise self._unidentified(error.reason, said_of(error)) from error
+            raise self.stranger(error.reason, said_of(error)) from error
         return self.keyring.subject(identity, provider.settings.ours(identity.groups))
+
+    def identify_subject(self, identity: Identity) -> Caller:
+        """Say whose session this is, by the provider that they signed in with. Raises `Unidentified`, and counts it."""
+        provider = self.running.providers.get(identity.issuer)
+        if provider is None:
+            raise self.stranger("no session", "Nobody signs in with this provider any more. Sign in again.")
+        return self.keyring.subject(identity, provider.settings.ours(identity.groups), "session")
 
     async def identify_session(self, id_: CallerId | None, generation: int) -> Caller:
         """Say whose session this is, by the key that opened it. Raises `Unidentified`, and counts it."""
@@ -135,10 +143,11 @@ class Door:
             await self.reread_keys()
             caller = self.keyring.caller(id_, generation)
         if caller is None:
-            raise self._unidentified("no session", "Nobody is signed in here. Sign in with a key of this door.")
+            raise self.stranger("no session", "Nobody is signed in here. Sign in with a key of this door.")
         return msgspec.structs.replace(caller, kind="session")
 
-    def _unidentified(self, reason: str, text: str) -> Unidentified:
+    def stranger(self, reason: str, text: str) -> Unidentified:
+        """Count one who could not be identified, and return the refusal that says so."""
         self.unidentified[reason] += 1
         self.telemetry.unidentified(reason)
         return Unidentified(text, code=_UNIDENTIFIED[reason])
