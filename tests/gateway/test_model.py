@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import anthropic
 import openai
 import pytest
 from openai import OpenAI
@@ -118,3 +119,31 @@ def test_a_reload_adds_a_route_to_the_engine_that_runs(real: Server, student: Op
         assert answer.choices
     finally:
         real.home.settings.write_text(SETTINGS)
+
+
+def test_an_agent_of_anthropics_reaches_it(real: Server) -> None:
+    """As a coding agent asks: streamed, with blocks, hints, tools, and results of tools from an earlier turn."""
+    client = anthropic.Anthropic(base_url=real.url, api_key=real.issue("agent", "students").key, max_retries=0)
+    with client.messages.stream(
+        model=NAME,
+        max_tokens=8,
+        system=[{"type": "text", "text": "You help.", "cache_control": {"type": "ephemeral"}}],
+        metadata={"user_id": "somebody"},
+        tools=[{"name": "read", "description": "Read a file.", "input_schema": {"type": "object", "properties": {}}}],
+        messages=[
+            {"role": "user", "content": "Read it."},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "read", "input": {}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "Hello."}]},
+        ],
+    ) as stream:
+        said = "".join(stream.text_stream)
+        message = stream.get_final_message()
+        decision = stream.response.headers["transom-decision"]
+    assert said
+    assert message.stop_reason in {"end_turn", "max_tokens", "tool_use"}
+    assert message.usage.output_tokens > 0
+    outcome = real.outcome(decision)
+    assert (outcome.status, outcome.upstream) == ("answered", "embedded")
+    assert outcome.usage is not None
+    assert outcome.usage.source == "upstream"
+    assert client.messages.count_tokens(model=NAME, messages=[{"role": "user", "content": "Hello."}]).input_tokens > 0
