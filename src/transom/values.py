@@ -87,6 +87,8 @@ class Context(msgspec.Struct, frozen=True):
     stream: bool = False
     loopback: bool = False
     """The request came from this machine."""
+    flagged: bool = False
+    """What is asked for is a decision that a safeguard flagged, redacted or blocked."""
     region: str = ""
     """The region of the very upstream that is to be asked; empty where none is, or its settings name none."""
 

@@ -48,7 +48,7 @@ def problems(load: Load, text: str) -> list[tuple[int | None, int | None, str]]:
             len(INFER) + 18,
             "`rang` on entity type `Model` not found.",
         ),
-        (f"{INFER} when {{ context.q }};", 1, len(INFER) + 17, "not found. It may be groups, kind, licence,"),
+        (f"{INFER} when {{ context.q }};", 1, len(INFER) + 17, "not found. It may be flagged, groups, kind, licence,"),
         ('@id("x") permit (principal in Grop::"x", action, resource);', 1, 31, "`Grop`. Did you mean Group?"),
         (f'{INFER} when {{ resource.rung == "x" }};', 1, 1, "the types Long and String are not compatible."),
         (f'{INFER} when {{ resource.licence == "x" }};', 1, len(INFER) + 18, "Ask first: resource has licence && …"),
@@ -150,7 +150,7 @@ def test_a_rejected_set_leaves_the_running_one_alone(load: Load) -> None:
 
 def test_the_words_in_hints_are_the_schemas(load: Load) -> None:
     actions = ", ".join(f'Action::"{action}"' for action in ACTIONS)
-    of_others = {"stream", "loopback", "groups", "service", "models", "networks"}
+    of_others = {"stream", "loopback", "flagged", "groups", "service", "models", "networks"}
     of_model = [name for name in ATTRIBUTES if name not in of_others]
     asked = " && ".join(
         f"(if resource has {name} then resource.{name} == resource.{name} else true)" for name in of_model

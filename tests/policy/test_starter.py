@@ -39,6 +39,7 @@ def permits(
     [
         ("operators", set(ACTIONS) - set(ON_MODELS)),
         ("auditors", {"list_models", "read_budgets", "read_decisions", "read_ledger", "read_metrics", "view_console"}),
+        ("reviewers", {"read_ledger", "view_console"}),
         ("developers", {"list_models", "read_ledger"}),
         ("students", {"list_models", "read_ledger"}),
         ("monitors", {"read_ledger", "read_metrics"}),

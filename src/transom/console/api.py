@@ -127,7 +127,9 @@ async def latest(visit: Visit) -> Response:
         raise InvalidRequest(f"limit is at most {_MOST}. Ask again with before={{older}} for more.", param="limit")
     names = visit.site.door.keyring.names()
     found = await visit.site.door.database.run(
-        lambda connection: listing.read(connection, names, limit=limit, before=before, answers=False)
+        lambda connection: listing.read(
+            connection, names, limit=limit, before=before, answers=False, flagged=visit.only_flagged
+        )
     )
     return _json(Latest(found.rows, found.older))
 

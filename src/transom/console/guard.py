@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 from transom.console import entrance, incoming, provider
 from transom.console.faults import api_error
 from transom.console.headers import HEADERS, is_https
+from transom.console.rows import is_flagged
 from transom.console.sessions import FORM_COOKIE, SESSION_COOKIE
 from transom.console.site import Route, Site, Visit
 from transom.errors import Forbidden, Refusal, Unidentified
@@ -16,7 +17,7 @@ from transom.gateway.reads import ruled
 from transom.gateway.refuse import to_refusal
 from transom.gateway.request import ClientGoneError
 from transom.gateway.running import NOBODY
-from transom.values import Caller
+from transom.values import Caller, DecisionId
 
 
 class Endpoint:
@@ -92,7 +93,9 @@ async def _serve(route: Route, visit: Visit) -> Response:
         visit.form = await incoming.form(visit.request)
         _check_form(visit, visit.request.cookies.get(FORM_COOKIE, ""))
     visit.caller = await _identify(route, visit)
-    async with ruled(visit.site.door, visit.caller, route.action, peer=visit.peer) as record:
+    async with ruled(
+        visit.site.door, visit.caller, route.action, peer=visit.peer, flagged=await _is_flagged(route, visit)
+    ) as record:
         visit.record = record
         if route.by == "key":
             visit.body = await incoming.body(visit.request)
@@ -100,6 +103,17 @@ async def _serve(route: Route, visit: Visit) -> Response:
             visit.form = await incoming.form(visit.request)
             _check_form(visit, visit.session.token if visit.session else "")
         return await route.handler(visit)
+
+
+async def _is_flagged(route: Route, visit: Visit) -> bool:
+    """Say, for policy, whether what is asked for is a decision that a safeguard flagged, or a list of these alone."""
+    if route.action not in ("read_decisions", "read_content"):
+        return False
+    id_ = visit.request.path_params.get("id")
+    if id_ is None:
+        visit.look()
+        return visit.only_flagged
+    return await visit.site.door.database.run(lambda connection: is_flagged(connection, DecisionId(id_)))
 
 
 async def _identify(route: Route, visit: Visit) -> Caller:

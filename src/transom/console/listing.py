@@ -27,23 +27,32 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 def read(
-    connection: Connection, names: Mapping[Pseudonym, str], *, limit: int, before: int | None, answers: bool
+    connection: Connection,
+    names: Mapping[Pseudonym, str],
+    *,
+    limit: int,
+    before: int | None,
+    answers: bool,
+    flagged: bool = False,
 ) -> Listing:
-    """Read up to `limit` decisions before the cursor `before`; with `answers`, only those of `Row.answer`.
+    """Read up to `limit` decisions before the cursor `before`.
+
+    With `answers`, only those of `Row.answer`; with `flagged`, only those of `Row.flagged`.
 
     Looks through 2,000 decisions at most. A page may therefore hold fewer than `limit` and still have older ones.
     """
     newest = store.last_entry(connection)
     found: list[Row] = []
-    size = _BATCH if answers else limit
-    for _ in range(_BATCHES if answers else 1):
+    sparse = answers or flagged
+    size = _BATCH if sparse else limit
+    for _ in range(_BATCHES if sparse else 1):
         entries = store.latest(connection, size, before)
         outcomes = store.outcomes_of(connection, [each.decision for each in entries if each.decision is not None])
         for each in entries:
             if each.decision is None:
                 continue
             row = rows.make(each.decision, DecisionRows(each.id, each.body, outcomes.get(each.decision)), names)
-            if row.answer or not answers:
+            if (row.answer or not answers) and (row.flagged or not flagged):
                 found.append(row)
             if len(found) == limit:
                 return Listing(tuple(found), each.id, newest)

@@ -68,13 +68,13 @@ def _stands(visit: Visit) -> bool:
         session is not None
         and time.time() < session.expires
         and door.keyring.refusal(visit.caller) is None
-        and visit.may("read_decisions")
+        and visit.may("read_decisions", flagged=visit.only_flagged)
         and not door.stopping.is_set()
     )
 
 
 def _decisions(visit: Visit, news: News, every: bool) -> str:  # noqa: FBT001 - as above
-    rows = [row for row in news.rows if every or row.answer]
+    rows = [row for row in news.rows if (every or row.answer) and (row.flagged or not visit.only_flagged)]
     if not rows:
         return ""
     return _event("decisions", visit.render("rows.html", rows=rows), news.newest)

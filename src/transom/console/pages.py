@@ -36,7 +36,7 @@ async def home(visit: Visit) -> Response:
     """Show models, the door's state, and the latest decisions to those who may read them."""
     every = visit.request.query_params.get("show") == "all"
     before = visit.number("before")
-    found = await _listing(visit, before, answers=not every) if visit.may("read_decisions") else None
+    found = await _listing(visit, before, answers=not every) if visit.look() else None
     return visit.page(
         "home.html",
         door=state.door_state(visit.site, await state.ledger_size(visit.site)),
@@ -52,9 +52,11 @@ async def _listing(visit: Visit, before: int | None, *, answers: bool) -> listin
     """Read the list: an act of its own, ruled and recorded as such."""
     door = visit.site.door
     names = door.keyring.names()
-    async with ruled(door, visit.caller, "read_decisions", peer=visit.peer):
+    async with ruled(door, visit.caller, "read_decisions", peer=visit.peer, flagged=visit.only_flagged):
         return await door.database.run(
-            lambda connection: listing.read(connection, names, limit=_PAGE, before=before, answers=answers)
+            lambda connection: listing.read(
+                connection, names, limit=_PAGE, before=before, answers=answers, flagged=visit.only_flagged
+            )
         )
 
 

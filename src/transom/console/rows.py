@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 import msgspec
+from sqlalchemy import Connection
 
-from transom.console.store import DecisionRows
+from transom.console.store import DecisionRows, decisions
 from transom.errors import LedgerError
 from transom.ledger.entry import DecisionEntry, OutcomeEntry, decode
 from transom.values import DecisionId, Pseudonym
@@ -33,6 +34,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     milliseconds: int | None = None
     cost: str | None = None
     stream: bool = False
+    flagged: bool = False
+    """A safeguard flagged, redacted or blocked the prompt or the answer."""
 
     @property
     def answer(self) -> bool:
@@ -82,4 +85,16 @@ def make(id_: DecisionId, rows: DecisionRows, names: Mapping[Pseudonym, str]) ->
         milliseconds=outcome.milliseconds.total if outcome and outcome.milliseconds else None,
         cost=f"{outcome.cost.amount} {outcome.cost.currency}" if outcome and outcome.cost else None,
         stream=decision.stream,
+        flagged=_flagged(decision, outcome),
     )
+
+
+def is_flagged(connection: Connection, id_: DecisionId) -> bool:
+    """Say whether a safeguard flagged, redacted or blocked something of a decision. Raises `StorageError`."""
+    found = decisions(connection, (id_,)).get(id_)
+    return found is not None and make(id_, found, {}).flagged
+
+
+def _flagged(decision: DecisionEntry, outcome: OutcomeEntry | None) -> bool:
+    verdicts = (*decision.verdicts, *(outcome.verdicts if outcome else ()))
+    return any(each.verdict in ("flag", "redact", "block") for each in verdicts)

@@ -88,6 +88,8 @@ class Visit(msgspec.Struct, eq=False):
     form: FormData = msgspec.field(default_factory=FormData)
     body: bytes = b""
     record: Record | None = None
+    only_flagged: bool = False
+    """Of decisions, the visitor may see those alone that a safeguard flagged, redacted or blocked."""
     identity: Identity | None = None
     """Whom a provider has just identified."""
 
@@ -97,11 +99,17 @@ class Visit(msgspec.Struct, eq=False):
         found = [each for each in self.site.door.running.providers.values() if each.settings.client_id is not None]
         return tuple(SignIn(f"{n}", each.settings.label or each.settings.host, each) for n, each in enumerate(found))
 
-    def may(self, action: str, resource: Resource = DOOR) -> bool:
+    def may(self, action: str, resource: Resource = DOOR, *, flagged: bool = False) -> bool:
         """Say whether policy would permit it, to show a way to it or not. What is then done is ruled and recorded."""
         policies = self.site.door.running.policies
-        ruling = policies.rule(self.caller, action, resource, Context(loopback=is_loopback(self.peer)))
+        ruling = policies.rule(self.caller, action, resource, Context(loopback=is_loopback(self.peer), flagged=flagged))
         return ruling.effect == "permit" and allows_model(self.caller, resource)
+
+    def look(self) -> bool:
+        """Say whether the visitor may see any decisions in a list; `only_flagged` then says whether all of them."""
+        every = self.may("read_decisions")
+        self.only_flagged = not every and self.may("read_decisions", flagged=True)
+        return every or self.only_flagged
 
     def field(self, name: str) -> str:
         """Return a form's field, empty where it was not sent."""

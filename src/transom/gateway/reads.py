@@ -13,7 +13,7 @@ from transom.values import DOOR, Caller, Context, Resource
 
 @asynccontextmanager
 async def ruled(
-    door: Door, caller: Caller, action: str, *, peer: str | None, resource: Resource = DOOR
+    door: Door, caller: Caller, action: str, *, peer: str | None, resource: Resource = DOOR, flagged: bool = False
 ) -> AsyncIterator[Record]:
     """Rule on `action`, asked from `peer`; make the decision durable; let the block make what was asked for; close it.
 
@@ -27,7 +27,7 @@ async def ruled(
         stands(caller)
         check_network(caller, peer)
         check_model(caller, resource)
-        context = Context(loopback=is_loopback(peer))
+        context = Context(loopback=is_loopback(peer), flagged=flagged)
         record.ruling = door.running.policies.rule(caller, action, resource, context)
         permit(record, door.running.policies)
         door.decisions.open(record)

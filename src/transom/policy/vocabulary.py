@@ -48,6 +48,7 @@ ATTRIBUTES = (
     "regions",
     "stream",
     "loopback",
+    "flagged",
     "region",
     "groups",
     "service",
