@@ -3,6 +3,7 @@
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,12 +28,15 @@ def installed() -> Path:
     if npm is None or shutil.which("node") is None:
         pytest.skip("no Node on this machine (Debian: apt-get install nodejs npm)")
     folder = Path.home() / ".cache" / "transom-test" / f"oidc-provider-{VERSION}"
-    if not (folder / "whole").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        command = [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts"]
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=folder.parent))  # several processes may find that it is missing
+        command = [npm, "install", "--prefix", str(fresh), "--no-audit", "--no-fund", "--ignore-scripts"]
         subprocess.run([*command, f"oidc-provider@{VERSION}"], check=True, capture_output=True, timeout=300)
-        (folder / "whole").touch()
+        try:
+            fresh.rename(folder)
+        except OSError:
+            shutil.rmtree(fresh)
     return folder
 
 
@@ -40,7 +44,7 @@ def installed() -> Path:
 def serving(redirect: str) -> Iterator[str]:
     """Serve it for a door that `redirect` leads back to; give its issuer."""
     folder, port = installed(), free_port()
-    script = shutil.copy(_SCRIPT, folder)  # where Node finds the package from
+    script = shutil.copy(_SCRIPT, folder / f"{port}.mjs")  # where Node finds the package from
     process = subprocess.Popen(
         ["node", script, str(port), redirect, AUDIENCE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -56,3 +60,4 @@ def serving(redirect: str) -> Iterator[str]:
     finally:
         process.kill()
         process.communicate()
+        Path(script).unlink()
