@@ -1,5 +1,6 @@
 """The real embedded model, for every test that wants to talk to it (`@pytest.mark.model`)."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,10 @@ READY_SECONDS = 120
 def real_weights() -> Path:
     """The weights, fetched once per machine: TRANSOM_TEST_WEIGHTS, or ~/.cache/transom-test."""
     cache = Path(os.environ.get("TRANSOM_TEST_WEIGHTS") or Path.home() / ".cache" / "transom-test")
-    return ensure_weights(cache, lambda *_: None)
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "fetching.lock").open("a") as lock:  # tests run in several processes at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return ensure_weights(cache, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
