@@ -65,7 +65,7 @@ def test_an_operator_issues_a_key_reads_content_and_revokes_with_confirmation(pa
     page.wait(lambda: "unmistakable words" in page.text(), "what was said")
     page.go(f"{door.server.url}/keys")
     assert not page.script("return document.querySelector('.confirm button.danger').checkVisibility()")
-    page.click(".confirm summary")
+    page.click(".confirm:has(button.danger) summary")
     page.click(".confirm button.danger")
     page.wait(lambda: "is revoked" in page.text(), "revoked")
 
