@@ -15,7 +15,7 @@ from tests.support.wire import until
 
 from transom.metering.money import UNIT
 
-KILLS = 6
+KILLS = 4
 LIMITS = """
 [[limits]]
 per = "all"
