@@ -6,6 +6,8 @@ fixtures. `upstream`: the vendor behind it, scripted; `faulty`: what vendors do 
 `postgres`, `redis`, `engine`: the real ones. `webhook`: what alerts are told to. `loop`, `processes`: small tools.
 """
 
+import pytest
+
 pytest_plugins = [
     "tests.support.postgres",
     "tests.support.redis",
@@ -13,3 +15,11 @@ pytest_plugins = [
     "tests.support.engine",
     "tests.support.doors",
 ]
+
+SLOWEST = ("tests/crash/", "tests/cli/", "tests/faults/")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: files are handed to processes in order, and the last one must not be long."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOWEST))

@@ -127,6 +127,7 @@ def test_keys_are_kept_while_the_provider_is_away(door: Server, provider: Provid
     finally:
         provider.up = True
     until_all(door, provider.token("ada", "staff"), 200)
+    until_all(door, sign(provider.claims(), rsa_of_nobody), 401)  # every worker has asked it again
 
 
 def test_a_blocked_subject_is_let_in_by_no_worker(door: Server, provider: Provider) -> None:
