@@ -21,7 +21,7 @@ up: ## Install what is missing, then serve the embedded model and the gateway on
 
 test: ## Install what is missing, then run every test (ARGS="-k word" for some)
 	@scripts/install dev
-	@exec $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: ## Lint, formatting, types and layers
 	@scripts/install dev
