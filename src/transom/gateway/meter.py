@@ -4,9 +4,10 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from transom.decisions.record import Outcome, Record
+from transom.gateway.apart import apart
 from transom.gateway.request import Request
 from transom.gateway.running import Running
 from transom.metering.bound import bound_of
@@ -18,8 +19,6 @@ from transom.metering.rates import Standing, rate_headers
 from transom.values import Call, Usage, Version
 
 _log = logging.getLogger("transom.metering")
-_LONG = 256 * 1024
-"""Bytes of a body from which on reading it is no longer a matter of microseconds."""
 
 
 class Meter:
@@ -43,8 +42,8 @@ class Meter:
         if call.free:
             return
         if running.limits.rules:
-            holds = partial(running.limits.holds, record.caller, record.version, call, record.at_ms)
-            record.holds = holds() if len(call.body) < _LONG else await asyncio.to_thread(holds)
+            holds = running.limits.holds
+            record.holds = await apart(len(call.body), holds, record.caller, record.version, call, record.at_ms)
         if not running.rates:
             return
         standing = Standing(_about(call, record.version) if running.rates.count_tokens else 0)

@@ -2,11 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
 
 from transom.decisions.record import Outcome, Record
 from transom.dialects.translate import Dialect
+from transom.gateway.apart import apart
 from transom.gateway.bounds import check_model, check_network
 from transom.gateway.exchange import Exchange
 from transom.gateway.meter import Meter
@@ -21,10 +20,6 @@ from transom.safeguards.interface import refuse_blocked
 from transom.upstreams.response import Response
 from transom.values import Context
 
-P = ParamSpec("P")
-T = TypeVar("T")
-_LONG = 256 * 1024
-"""Bytes of a body from which on reading it is no longer a matter of microseconds."""
 _PASSED_ON = frozenset((b"content-type", b"retry-after", b"x-request-id"))
 """Headers of an upstream's answer that mean something to its caller."""
 
@@ -46,7 +41,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         check_network(caller, request.peer)
         # 2. dialects: what is asked.
         body = await request.body(door.server.max_body_bytes, door.server.body_seconds)
-        call = await _read(len(body), dialect.read, body)
+        call = await apart(len(body), dialect.read, body)
         record.prompt, record.stream = call.body, call.stream
         # 3. registry: of which version.
         record.version = version = running.registry.resolve_for(call.model, dialect.KIND)
@@ -60,7 +55,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         await meter.admit(call, request)
         # 6. safeguards: whether the prompt may leave.
         safeguards = record.ruling.obligations.safeguards
-        record.verdicts = await _read(len(body), running.safeguards.check_prompt, safeguards, call)
+        record.verdicts = await apart(len(body), running.safeguards.check_prompt, safeguards, call)
         refuse_blocked(record.verdicts)
         # 7. decisions: the durable write starts now and runs while the upstream works.
         door.decisions.open(record)
@@ -95,11 +90,6 @@ async def _close(door: Door, meter: Meter, record: Record, outcome: Outcome) -> 
         await meter.settle(outcome)
     finally:
         door.decisions.close(record, outcome)
-
-
-async def _read(size: int, reading: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Read what is long in a thread: it may take seconds, in which others want an answer."""
-    return await asyncio.to_thread(reading, *args, **kwargs) if size >= _LONG else reading(*args, **kwargs)
 
 
 async def _relay_whole(
