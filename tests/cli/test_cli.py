@@ -338,7 +338,7 @@ def test_no_command_brings_an_older_database_up_to_date(
     """As if this build had one step more than the one that the home was served with."""
     steps = tmp_path / "migrations"
     shutil.copytree(next(iter(transom.storage.migrations.__path__)), steps)
-    step = f'revision = "v9998"\ndown_revision = "{head()}"\ndef upgrade():\n    pass\n'
+    step = f'revision = "9998"\ndown_revision = "{head()}"\ndef upgrade():\n    pass\n'
     (steps / "versions" / "v9998_next.py").write_text(step)
     monkeypatch.setattr("transom.storage.migrate._MIGRATIONS", steps)
     monkeypatch.setenv("TRANSOM_HOME", str(copied.home.path))

@@ -10,7 +10,8 @@ from tests.metering.making import caller, version
 from tests.support.redis import Redis
 
 from transom.errors import NotDurable, TooMany
-from transom.metering.rates import Rates, Standing, Window, rate_headers
+from transom.metering.counting import Window
+from transom.metering.rates import Rates, Standing, rate_headers
 from transom.metering.settings import LimitSettings
 
 VERSION = version()

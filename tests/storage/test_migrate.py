@@ -91,7 +91,7 @@ def test_a_newer_database_is_left_alone(database: Database) -> None:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "v9999"
 
 
-NEXT = """revision = "v9998"
+NEXT = """revision = "9998"
 down_revision = "{last}"
 
 
@@ -114,7 +114,7 @@ def test_an_older_database_waits_for_the_start(
     shutil.copytree(next(iter(transom.storage.migrations.__path__)), steps)
     (steps / "versions" / "v9998_next.py").write_text(NEXT.format(last=last))
     monkeypatch.setattr("transom.storage.migrate._MIGRATIONS", steps)
-    with pytest.raises(StartError, match=rf"older version.*{last}.*v9998.*`transom up` once"):
+    with pytest.raises(StartError, match=rf"older version.*{last}.*9998.*`transom up` once"):
         ensure_schema(database)
     assert tables(database) == before
     migrate(database)

@@ -15,9 +15,10 @@ def children(pid: int) -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """Say whether a process runs; a zombie does not."""
+    """Say whether a process runs, or a thread of it does that a signal found in a system call; a zombie does not."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        zombie = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return not zombie or len([*Path(f"/proc/{pid}/task").iterdir()]) > 1
     return False
 
 

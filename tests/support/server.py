@@ -219,8 +219,10 @@ class Server:
 
     def _environment(self) -> dict[str, str]:
         paths = filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH")))
+        # A machine that keeps no compiled code would compile all of Transom for every one of hundreds of servers.
+        ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return (
-            os.environ
+            ours
             | {"TRANSOM_HOME": str(self.home.path), "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200"}
             | self.environment
         )

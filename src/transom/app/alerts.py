@@ -56,8 +56,11 @@ class Alerts:
         webhook = self._client(url_of(settings))
         while claimed := await self._database.run(_claim, write=True):
             for row in claimed:
-                due = None if webhook is None else await self._try(webhook, row)
+                problem = None if webhook is None else await self._try(webhook, row)
+                due = None if problem is None or row.tries >= len(_PAUSES) else _now() + 1000 * _PAUSES[row.tries]
                 await self._database.run(partial(settle_alert, id_=row.id, due=due), write=True)
+                if problem is not None:
+                    _tell(row, problem, again=due is not None)
 
     async def close(self) -> None:
         """End the connection to the webhook."""
@@ -72,23 +75,15 @@ class Alerts:
             self._url = url
         return self._webhook
 
-    async def _try(self, webhook: Upstream, row: AlertRow) -> int | None:
-        """Send one; return when it is to be tried again."""
+    async def _try(self, webhook: Upstream, row: AlertRow) -> str | None:
+        """Send one; return what is wrong if it is not taken."""
         body = msgspec.json.encode(self._told(row))
         try:
             response = await webhook.send(b"POST", _path(self._url or ""), body)
             await response.read(_MOST_BYTES)
         except UpstreamError as error:
-            problem = str(error)
-        else:
-            if response.status < 300:
-                return None
-            problem = f"it answered with status {response.status}"
-        if row.tries >= len(_PAUSES):
-            _log.error("an alert of %s is given up: %s", row.counter, problem)
-            return None
-        _log.warning("an alert of %s is not taken by the webhook, and will be sent again: %s", row.counter, problem)
-        return _now() + 1000 * _PAUSES[row.tries]
+            return str(error)
+        return None if response.status < 300 else f"it answered with status {response.status}"
 
     def _told(self, row: AlertRow) -> Mapping[str, object]:
         counter = named(row.counter)
@@ -105,6 +100,13 @@ class Alerts:
             "name": None if caller is None else caller.name,
             "at": timestamp(row.at),
         }
+
+
+def _tell(row: AlertRow, problem: str, *, again: bool) -> None:
+    if again:
+        _log.warning("an alert of %s is not taken by the webhook, and will be sent again: %s", row.counter, problem)
+    else:
+        _log.error("an alert of %s is given up: %s", row.counter, problem)
 
 
 def url_of(settings: AlertSettings) -> str | None:

@@ -2,14 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from transom.cli.common import AsJson, console, print_json
-from transom.coming_from.litellm import from_litellm
-from transom.coming_from.result import Imported
 from transom.errors import ConfigError, StartError
+
+if TYPE_CHECKING:
+    from transom.coming_from.result import Imported
 
 app = typer.Typer(help="Bring what another gateway was told.", no_args_is_help=True)
 _RUN = {"create-keys.sh"}
@@ -30,6 +31,8 @@ def litellm(
     as_json: AsJson = False,
 ) -> None:
     """Make Transom's files of LiteLLM's configuration, and list what could not be carried. Overwrites nothing."""
+    from transom.coming_from.litellm import from_litellm  # noqa: PLC0415 # no other command needs to read YAML
+
     exports = [(str(path), _read(path)) for path in keys or ()]
     imported = from_litellm(_read(config), str(config), exports, os.environ)
     if not dry_run:
@@ -66,7 +69,7 @@ def _write(folder: Path, files: dict[str, str]) -> None:
         raise StartError(f"{folder} cannot be written: {error.strerror}. Name another: --into FOLDER.") from error
 
 
-def _as_values(imported: Imported) -> dict[str, object]:
+def _as_values(imported: "Imported") -> dict[str, object]:
     return {
         "files": imported.files,
         "not_carried": imported.left,
@@ -78,7 +81,7 @@ def _as_values(imported: Imported) -> dict[str, object]:
     }
 
 
-def _tell(imported: Imported, folder: Path, *, dry_run: bool) -> None:
+def _tell(imported: "Imported", folder: Path, *, dry_run: bool) -> None:
     for left in imported.left:
         console.print(str(left), soft_wrap=True)
     console.print(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, tuple_, update
-from sqlalchemy.orm import aliased
 
 from transom.storage.tables import content, entry, instance
 from transom.values import DecisionId
@@ -139,7 +138,7 @@ def bury(connection: Connection, name: str) -> bool:
 
 def unclosed(connection: Connection, name: str, settled: int) -> list[DecisionId]:
     """Return the decisions of an instance, in rows after `settled`, that have no outcome."""
-    outcome = aliased(entry)
+    outcome = entry.alias()
     closed = exists().where(and_(outcome.c.decision == entry.c.decision, outcome.c.type == "outcome/1"))
     found = connection.execute(
         select(entry.c.decision)

@@ -9,36 +9,21 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from math import ceil
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.aio.storage import RedisStorage
-from limits.aio.strategies import MovingWindowRateLimiter as SharedWindow
 from limits.errors import StorageError
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-from valkey.asyncio import ConnectionPool
 
 from transom.errors import NotDurable, TooMany
+from transom.metering.counting import MINUTE, Count, Here, Window
 from transom.metering.limits import Scope, name_of, scope_of
 from transom.metering.settings import LimitSettings
 from transom.values import Caller, Version
 
 SCHEMES: Final = frozenset(("valkey", "valkeys", "redis", "rediss"))
 """URLs of a common count."""
-_MINUTE: Final = 60
 _FIELDS: Final = ("limit", "remaining", "reset")
-_SILENT_SECONDS: Final = 1.0
-"""How long the common count may take to answer."""
-
-
-class Window(msgspec.Struct, frozen=True):
-    """How a rate stands: its limit, what is left of it, and in how many seconds all of it is there again."""
-
-    limit: int
-    remaining: int
-    reset: float
 
 
 class Standing(msgspec.Struct):
@@ -48,109 +33,6 @@ class Standing(msgspec.Struct):
     requests: Window | None = None
     tokens: Window | None = None
     counted: list[str] = []
-
-
-class Count(Protocol):
-    """Where rates are counted. Every method raises `limits.errors.StorageError`."""
-
-    async def hit(self, item: RateLimitItem, *who: str) -> bool:
-        """Count one request, if there is one left."""
-        ...
-
-    async def stats(self, item: RateLimitItem, *who: str) -> Window:
-        """Say how the requests stand."""
-        ...
-
-    async def add(self, key: str, amount: int) -> int:
-        """Add to a counter that lives for two minutes; give its sum."""
-        ...
-
-    async def get(self, key: str) -> int:
-        """Give a counter's sum."""
-        ...
-
-    async def check(self) -> bool:
-        """Say whether it can be asked."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of every connection."""
-        ...
-
-
-class Here:
-    """Counts in this process."""
-
-    def __init__(self) -> None:
-        self._storage = MemoryStorage()
-        self._window = MovingWindowRateLimiter(self._storage)
-
-    async def hit(self, item: RateLimitItem, *who: str) -> bool:
-        """Count one request, if there is one left."""
-        return self._window.hit(item, *who)
-
-    async def stats(self, item: RateLimitItem, *who: str) -> Window:
-        """Say how the requests stand."""
-        reset, remaining = self._window.get_window_stats(item, *who)
-        return Window(item.amount, remaining, max(0.0, reset - time.time()))
-
-    async def add(self, key: str, amount: int) -> int:
-        """Add to a counter."""
-        return self._storage.incr(key, 2 * _MINUTE, amount)
-
-    async def get(self, key: str) -> int:
-        """Give a counter's sum."""
-        return self._storage.get(key)
-
-    async def check(self) -> bool:
-        """Say that it can be asked."""
-        return True
-
-    async def close(self) -> None:
-        """Do nothing: there are no connections."""
-
-
-class Shared:
-    """Counts in Valkey or Redis, for every process that names the same one."""
-
-    def __init__(self, url: str) -> None:
-        """`url`: `redis://`, `rediss://`, `valkey://` or `valkeys://`, with a password or without."""
-        self._pool = ConnectionPool.from_url(
-            url, socket_timeout=_SILENT_SECONDS, socket_connect_timeout=_SILENT_SECONDS
-        )
-        self._storage = RedisStorage(
-            f"async+{url}",
-            wrap_exceptions=True,
-            implementation="valkey",
-            key_prefix="transom",
-            connection_pool=self._pool,  # type: ignore[arg-type]  # documented, and not in its type
-        )
-        self._window = SharedWindow(self._storage)
-
-    async def hit(self, item: RateLimitItem, *who: str) -> bool:
-        """Count one request, if there is one left."""
-        return await self._window.hit(item, *who)
-
-    async def stats(self, item: RateLimitItem, *who: str) -> Window:
-        """Say how the requests stand."""
-        reset, remaining = await self._window.get_window_stats(item, *who)
-        return Window(item.amount, remaining, max(0.0, reset - time.time()))
-
-    async def add(self, key: str, amount: int) -> int:
-        """Add to a counter."""
-        return await self._storage.incr(key, 2 * _MINUTE, amount)
-
-    async def get(self, key: str) -> int:
-        """Give a counter's sum."""
-        return await self._storage.get(key)
-
-    async def check(self) -> bool:
-        """Say whether it can be asked."""
-        return await self._storage.check()
-
-    async def close(self) -> None:
-        """Let go of every connection. Whoever asks after that makes new ones."""
-        await self._pool.disconnect()
 
 
 class _Rule(msgspec.Struct, frozen=True):
@@ -188,7 +70,7 @@ class Rates:
         self.count_tokens = any(rule.tokens is not None for rule in self._rules)
         self._fail_open = fail_open
         self._clock = clock
-        self._count: Count = Here() if url is None or not self._rules else Shared(url)
+        self._count: Count = Here() if url is None or not self._rules else _shared(url)
 
     def __bool__(self) -> bool:
         """Whether there is any rate."""
@@ -255,22 +137,28 @@ class Rates:
 
     async def _take(self, rule: _Rule, who: str, limit: int, standing: Standing) -> Window:
         now = self._clock()
-        minute, gone = divmod(now, _MINUTE)
+        minute, gone = divmod(now, MINUTE)
         key = f"transom/tokens/{rule.name}/{who}/{int(minute)}"
         before = await self._count.get(f"transom/tokens/{rule.name}/{who}/{int(minute) - 1}")
-        touched = int(max(0, before) * (1 - gone / _MINUTE))
+        touched = int(max(0, before) * (1 - gone / MINUTE))
         amount = standing.estimate
         sum_ = await self._count.add(key, amount) + touched
         if sum_ > limit:
             await self._count.add(key, -amount)
-            window = Window(limit, max(0, limit - sum_ + amount), _MINUTE - gone)
+            window = Window(limit, max(0, limit - sum_ + amount), MINUTE - gone)
             standing.tokens = _narrower(standing.tokens, window)
             raise _used_up(rule, "tokens", window, amount)
         standing.counted.append(key)
-        return Window(limit, limit - sum_, 2 * _MINUTE - gone)
+        return Window(limit, limit - sum_, 2 * MINUTE - gone)
 
     def _failed(self, error: StorageError) -> None:
         self.last_error = f"the rates' common count failed ({type(error.storage_error).__name__})"
+
+
+def _shared(url: str) -> Count:
+    from transom.metering.shared_counting import Shared  # noqa: PLC0415 # see there
+
+    return Shared(url)
 
 
 def _narrower(one: Window | None, other: Window) -> Window:

@@ -18,7 +18,6 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from transom.errors import ConfigError, StorageError
-from transom.storage.postgres import connect_arguments, give_up_silent_servers
 
 T = TypeVar("T")
 _BUSY_MS = 5_000
@@ -97,6 +96,9 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
     if kind == "postgresql":
+        # Its driver takes a tenth of a second to import.
+        from transom.storage.postgres import connect_arguments, give_up_silent_servers  # noqa: PLC0415
+
         engine = sqlalchemy.create_engine(
             url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=connect_arguments()
         )
