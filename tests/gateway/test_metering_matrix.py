@@ -28,6 +28,8 @@ FIRST_WORDS = {"openai-chat": 3, "openai-responses": 4, "anthropic-messages": 4,
 """How many events of a stream go by until the word that the client waits for before it leaves."""
 USUAL = (11 * INPUT + 7 * OUTPUT) / 1_000_000
 """What each of the scripted upstream's usual answers costs, in whichever dialect: 11 tokens in, 7 out."""
+USUAL_EMBEDDING = 4 * INPUT / 1_000_000
+"""An embedding's: 4 tokens in, and it has no output."""
 BUDGET = """
 [[limits]]
 name = "all-of-it"
@@ -56,15 +58,20 @@ SURFACES = {
         "/v1beta/models/{model}:streamGenerateContent?alt=sse",
     ),
 }
+EMBEDDINGS = "openai-embeddings"
+"""No other dialect has them, and they are never streamed."""
 CELLS = [
     (surface, spoken, stream, end)
     for surface, spoken, stream, end in itertools.product(SURFACES, SPOKEN, (False, True), ENDS)
     if stream or end != "left"  # a plain answer is there at once, or not at all
-]
+] + [(EMBEDDINGS, EMBEDDINGS, False, end) for end in ("whole", "uncounted")]
+
+
+EMBED = Surface("/v1/embeddings", {"input": ["How much?", "And this?"]}, None)
 
 
 def request(surface: str, model: str, key: str, *, stream: bool) -> bytes:
-    path, body, streamed = SURFACES[surface]
+    path, body, streamed = (SURFACES | {EMBEDDINGS: EMBED})[surface]
     if stream and streamed is not None:
         path = streamed
     elif stream:
@@ -111,7 +118,7 @@ def section(vendor: Upstream, spoken: str, end: str) -> str:
         f'[upstreams.{name}]\nbase_url = "{vendor.url_of(script)}"\nspeaks = ["{spoken}"]\n'
         f'[models.{name}]\nroute = ["{name}"]\n'
         f'price = {{ currency = "EUR", input = "{INPUT}", output = "{OUTPUT}" }}\n'
-    )
+    ) + ('kind = "embedding"\n' if spoken == EMBEDDINGS else "")
 
 
 @pytest.fixture
@@ -119,7 +126,7 @@ def metered(make_server: MakeServer, vendor: Upstream) -> Server:
     """A door with a priced model for each dialect and end, all under one budget."""
     vendor.scripts |= {"whole": Script(), "uncounted": Script(usage=None)}
     vendor.scripts |= {f"left-{spoken}": Script(first=first, end="silence") for spoken, first in FIRST_WORDS.items()}
-    sections = [section(vendor, spoken, end) for spoken, end in itertools.product(SPOKEN, ENDS)]
+    sections = [section(vendor, spoken, end) for spoken, end in itertools.product((*SPOKEN, EMBEDDINGS), ENDS)]
     return make_server(NO_ENGINE + "".join(sections) + BUDGET)
 
 
@@ -139,7 +146,7 @@ def test_every_cell_adds_up(metered: Server) -> None:
         assert parts(outcome.cost.amount) == parts(format(expected(outcome), "f")), cell
         if cell[3] == "whole":
             assert (outcome.status, outcome.usage.source) == ("answered", "upstream"), cell
-            assert Decimal(outcome.cost.amount) == USUAL, cell
+            assert Decimal(outcome.cost.amount) == (USUAL_EMBEDDING if cell[0] == EMBEDDINGS else USUAL), cell
         else:
             assert outcome.usage.source == "estimate", cell
             assert outcome.status == ("abandoned" if cell[3] == "left" else "answered"), cell
