@@ -14,6 +14,7 @@ from tests.support.upstream import Script, Upstream
 from tests.support.wire import Reply, ask, chat, request, until
 
 from transom.app.declared import read_running, read_settings
+from transom.callers.issue import Terms
 from transom.errors import ConfigErrors
 
 CHAT = "/v1/chat/completions"
@@ -87,6 +88,9 @@ fallback = ["secret", "checked", "sealed", "brief", "borders", "plain"]
 [models.falls-in-vain]
 route = ["sick"]
 fallback = ["secret", "again"]
+[models.falls-in-place]
+route = ["sick"]
+fallback = ["plain", "ranks"]
 [models.squeezed]
 route = ["narrow"]
 [models.pinched]
@@ -291,6 +295,22 @@ def test_a_stand_in_answers_only_as_policy_allows_and_as_what_was_done_covers(do
         ("borders@1", "three", "not permitted"),
         ("borders@1", "two", "200"),
     ]
+
+
+def test_a_stand_in_is_not_asked_by_a_key_that_is_not_for_it(door: Server) -> None:
+    def asked(*models: str) -> tuple[Reply, list[tuple[str | None, str]]]:
+        key = door.issue("bound", "operators", terms=Terms(models=models)).key
+        body = chat("falls-in-place")
+        reply = asyncio.run(ask(door.port, request("POST", CHAT, key=key, body=body), seconds=10))
+        return reply, [(each.model, each.result) for each in door.outcome(reply.decision).attempts]
+
+    reply, attempts = asked("falls-in-place")
+    assert (reply.status, reply.error["code"]) == (502, "upstream_failed")
+    assert attempts == [(None, "503"), ("plain@1", "not permitted"), ("ranks@1", "not permitted"),
+                        ("ranks@1", "not permitted")]  # fmt: skip
+    reply, attempts = asked("falls-in-place", "ranks@1")
+    assert (reply.status, reply.header("transom-model")) == (200, "ranks@1")
+    assert attempts == [(None, "503"), ("plain@1", "not permitted"), ("ranks@1", "200")]
 
 
 def test_a_stand_in_uses_up_no_more_of_a_budget_than_is_held(make_server: MakeServer, vendor: Upstream) -> None:

@@ -4,6 +4,7 @@ import msgspec
 
 from transom.decisions.record import Record
 from transom.errors import Refusal
+from transom.gateway.bounds import allows_model
 from transom.gateway.running import Running
 from transom.registry.routing import Step
 from transom.values import Call, Caller, Context, Obligations, Ruling, Version
@@ -29,11 +30,13 @@ def obstacle(
 ) -> str | None:
     """Say why a target must not be asked, in the words of the record; `None` where it may be.
 
-    `not permitted`: policy forbids this caller that version, or that version there. `not covered`: policy permits it
-    and obliges to more than was done: a safeguard that did not run, content kept for less time, or not kept; or it may
-    use up more of a limit than is held of it.
+    `not permitted`: the caller's key is not for that version, or policy forbids them that version, or it there.
+    `not covered`: policy permits it and obliges to more than was done: a safeguard that did not run, content kept for
+    less time, or not kept; or it may use up more of a limit than is held of it.
     """
     policies = running.policies
+    if version is not record.version and not allows_model(record.caller, version.resource):
+        return "not permitted"
     if policies.ask_region:
         context = msgspec.structs.replace(context, region=step.region)
     elif version is record.version:
