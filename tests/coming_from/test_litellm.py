@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import shlex
+import subprocess
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +20,7 @@ from transom.coming_from.litellm import from_litellm
 from transom.coming_from.result import Imported
 from transom.errors import ConfigError
 from transom.gateway.running import Running
-from transom.values import Caller, CallerId, Context, Pseudonym, RequestedModel
+from transom.values import DOOR, Caller, CallerId, Context, Pseudonym, RequestedModel
 
 ENVIRONMENT = {"VLLM_URL": "http://127.0.0.1:8000/v1"}
 
@@ -149,38 +151,105 @@ def test_what_nobody_should_have_is_told_of_and_the_rest_still_serves(
         assert place in places
 
 
-def rule(running: Running, model: str, *groups: str, action: str = "infer") -> str:
+def rule(running: Running, model: str, *groups: str) -> str:
     version = running.registry.resolve_for(RequestedModel(model), "chat")
-    caller = Caller(CallerId("key_1"), "somebody", groups, Pseudonym("p"))
-    return running.policies.rule(caller, action, version.resource, Context()).effect
+    return running.policies.rule(of(groups), "infer", version.resource, Context()).effect
+
+
+def of(groups: tuple[str, ...]) -> Caller:
+    return Caller(CallerId("key_1"), "somebody", groups, Pseudonym("p"))
 
 
 def test_teams_and_keys_become_groups_limits_and_policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = imported(REALISTIC, TEAMS, KEYS)
     running = in_force(found, tmp_path, monkeypatch)
     script = found.files["create-keys.sh"].splitlines()
-    assert "transom keys create ada --group data-science --model gpt-4o" in script
-    assert "transom keys create ada-2 --group team-gone" in script
+    assert "transom keys create ada --group litellm-data-science --model gpt-4o" in script
+    assert "transom keys create ada-2 --group litellm-team-gone" in script
     assert not any("blocked" in line or "nothing" in line for line in script)
     limits = {limit["name"]: limit for limit in declared(found)["limits"]}
     assert limits["ada"] == {
         "name": "ada", "key": "ada", "requests_per_minute": 60, "concurrent": 4,
         "money": {"amount": "20.5", "currency": "USD", "per": "month"},
     }  # fmt: skip
-    assert limits["data-science"] == {
-        "name": "data-science", "group": "data-science", "per": "all", "tokens_per_minute": 100_000,
+    assert limits["litellm-data-science"] == {
+        "name": "litellm-data-science", "group": "litellm-data-science", "per": "all", "tokens_per_minute": 100_000,
     }  # fmt: skip
     (apart,) = [limit for limit in limits.values() if "model" in limit]
     assert (apart["key"], apart["model"], apart["requests_per_minute"]) == ("ada", "gpt-4o", 10)
-    assert rule(running, "gpt-4o", "data-science") == "permit"
-    assert rule(running, "claude", "data-science") == "permit"
-    assert rule(running, "gemini", "data-science") == "forbid"
+    assert rule(running, "gpt-4o", "litellm-data-science") == "permit"
+    assert rule(running, "claude", "litellm-data-science") == "permit"
+    assert rule(running, "gemini", "litellm-data-science") == "forbid"
     assert rule(running, "gemini", "litellm") == "permit"
-    assert rule(running, "gpt-4o", "team-gone") == "forbid"
+    assert rule(running, "gpt-4o", "litellm-team-gone") == "forbid"
     whats = [left.what for left in found.left if left.file.startswith("export")]
     assert any("'7d' begins anew" in what for what in whats)
-    assert any("its team did not come along" in what for what in whats)
+    assert any("did not come along, so no policy permits its keys anything" in what for what in whats)
     assert any("forbids everything" in what for what in whats)
+
+
+def people(*teams: tuple[str, list[str]]) -> bytes:
+    """Teams of these names and models, and a key in each."""
+    said = [
+        {"team_id": f"id{index}", "team_alias": name, "models": models} for index, (name, models) in enumerate(teams)
+    ]
+    keys = [{"token": "t", "key_alias": f"of {name}", "team_id": f"id{index}"} for index, (name, _) in enumerate(teams)]
+    return json.dumps([*said, *keys, {"token": "t", "key_alias": "alone"}]).encode()
+
+
+def groups_of(found: Imported) -> dict[str, str]:
+    """Which group the script puts each key into."""
+    commands = [shlex.split(line) for line in found.files["create-keys.sh"].splitlines() if line.startswith("transom")]
+    return {words[3]: words[5] for words in commands}
+
+
+def test_a_teams_name_gives_nobody_more_than_the_team_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = ("Operators", "Developers", "Auditors", "students", "reviewers", "monitors", "litellm", "litellm-operators")
+    found = imported(REALISTIC, people(*((name, ["gpt-4o"]) for name in named)))
+    running = in_force(found, tmp_path, monkeypatch)
+    groups = groups_of(found)
+    assert groups.pop("alone") == "litellm"
+    assert len(set(groups.values())) == len(named)
+    for group in groups.values():
+        assert rule(running, "gpt-4o", group) == "permit"
+        assert rule(running, "gemini", group) == "forbid"
+        for action in ("manage_keys", "view_console", "read_metrics"):
+            assert running.policies.rule(of((group,)), action, DOOR, Context()).effect == "forbid"
+    assert rule(running, "gemini", "litellm") == "permit"
+
+
+def test_a_key_of_a_team_that_is_missing_is_in_no_other_team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [{"token": "a", "key_alias": each, "team_id": each} for each in ("gone", "Gone", "go ne", "go-ne")]
+    team = {"team_id": "t1", "team_alias": "team-gone", "models": []}
+    found = imported(REALISTIC, json.dumps([team, *keys]).encode())
+    running = in_force(found, tmp_path, monkeypatch)
+    groups = groups_of(found)
+    assert len(set(groups.values())) == len(keys)
+    assert {rule(running, "gpt-4o", group) for group in groups.values()} == {"forbid"}
+
+
+LINES = "2027\ntouch it #"
+
+
+@pytest.mark.parametrize(
+    "expires", [LINES, "2027-01-01\n00:00:00", "`touch it`", "$(touch it)", "2027-01-01T00:00:00Z"]
+)
+def test_the_script_does_nothing_but_issue_keys(tmp_path: Path, expires: str) -> None:
+    config = json.dumps({"model_list": [{"model_name": "$(touch${IFS}it)", "litellm_params": {"model": "openai/m"}}]})
+    team = {"team_id": LINES, "team_alias": LINES, "models": []}
+    key = {"token": LINES, "key_alias": LINES, "key_name": LINES, "expires": expires, "models": ["*it)"]}
+    exports = [team, key | {"team_id": LINES}, key | {"team_id": "gone" + LINES}, key | {"key_alias": "'; touch it; '"}]
+    found = imported(config, json.dumps(exports).encode())
+    (tmp_path / "transom").write_text('#!/bin/sh\nprintf "%s|" "$@" >> issued\n')
+    (tmp_path / "transom").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(["/bin/sh", "-c", found.files["create-keys.sh"]], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "issued").read_text().count("--model|$(touch${IFS}it)|") == 3
+    assert not (tmp_path / "it").exists()
+    dates = [line for line in found.files["create-keys.sh"].splitlines() if "was to expire" in line]
+    read = expires.startswith("2027-01-01")
+    assert [line[:51] for line in dates] == ["# The next one was to expire at 2027-01-01T00:00:00"] * 3 * read
+    assert sum("is no date" in left.what for left in found.left) == (0 if read else 3)
 
 
 def test_a_page_of_several_says_so() -> None:

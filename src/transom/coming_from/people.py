@@ -7,6 +7,7 @@ the models that it was for.
 import re
 import shlex
 from collections.abc import Iterable
+from datetime import datetime
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -20,14 +21,16 @@ from transom.metering.settings import LimitSettings
 
 EVERYBODY = "litellm"
 """The group of keys that belong to no team."""
+_OF_A_TEAM = "litellm-"
+"""Begins the group of each team: whatever a team is called, it is none of the groups that other policies speak of."""
 _EVERY_MODEL = frozenset(("*", "all-proxy-models", "all-team-models"))
 _WINDOWS = {"1d": "day", "24h": "day", "30d": "month", "1mo": "month", None: "total"}
 """LiteLLM's `budget_duration`. Its 30 days end with the month (it resets on the first), as Transom's do."""
 _NO_WINDOW = "begins anew neither with a day nor with a month. Declare [[limits]] with money per day, month or total."
 
 
-class Person(msgspec.Struct):
-    """A team or a key: what it is called here, and the models it may use; `None`: all."""
+class Team(msgspec.Struct):
+    """A team: the group that it is here, and the models it may use; `None`: all."""
 
     name: str
     models: list[str] | None = None
@@ -40,7 +43,7 @@ class Grant(msgspec.Struct):
     group: str
     models: list[str]
     """It is for these, and for all where there are none."""
-    expires: str | None = None
+    expires: datetime | None = None
 
 
 class People:
@@ -48,7 +51,8 @@ class People:
 
     def __init__(self, declared: Declared) -> None:
         self._declared = declared
-        self._teams: dict[str, Person] = {}
+        self._teams: list[Team] = []
+        self._teams_by_id: dict[str, Team] = {}
         self._names: set[str] = set()
         self.grants: list[Grant] = []
         self._keys: list[tuple[Table, Notes]] = []
@@ -81,45 +85,44 @@ class People:
         """Return who may use what, as Cedar; empty where nobody came along."""
         if not self.grants and not self._teams:
             return ""
-        teams = [*self._teams.values()]
+        teams = [*self._teams]
         if any(grant.group == EVERYBODY for grant in self.grants):
-            teams.append(Person(EVERYBODY))
+            teams.append(Team(EVERYBODY))
         permits = [_permit(index, team) for index, team in enumerate(teams, 1) if team.models != []]
         return "\n".join([_HEAD, *permits])
 
     def commands(self) -> str:
-        """Return a script that issues the keys."""
+        """Return a script that issues the keys. Nothing that was imported gets into it but quoted, or made anew."""
         lines = [_SCRIPT]
         for grant in self.grants:
             models = "".join(f" --model {shlex.quote(model)}" for model in grant.models)
             if grant.expires is not None:
-                lines.append(f"# The next one was to expire at {grant.expires}: add --expires 30d, or what is left.")
+                when = grant.expires.isoformat()
+                lines.append(f"# The next one was to expire at {when}: add --expires 30d, or what is left.")
             lines.append(f"transom keys create {shlex.quote(grant.name)} --group {shlex.quote(grant.group)}{models}")
         return "\n".join([*lines, ""])
 
     def _team(self, table: Table, notes: Notes) -> None:
         id_, alias = table.text("team_id"), table.text("team_alias")
-        name = self._name(alias or id_, table, notes)
+        name = self._name(alias or id_, table, notes, _OF_A_TEAM)
         if name is None:
             return
-        team = Person(name, self._models(table, notes))
+        team = Team(name, self._models(table, notes))
         if table.flag("blocked"):
             notes.add(0, table.at("blocked"), f"the team {name!r} is blocked: it gets no permit.")
             team.models = []
+        self._teams.append(team)
         if id_ is not None:
-            self._teams[id_] = team
-        else:
-            self._teams[name] = team
+            self._teams_by_id[id_] = team
         self._limit(name, {"group": name, "per": "all"}, table, notes)
 
     def _key(self, table: Table, notes: Notes) -> None:
         team_id = table.text("team_id")
-        team = None if team_id is None else self._teams.get(team_id)
         alias, masked = table.text("key_alias"), table.text("key_name")
         name = self._name(alias or masked or "key", table, notes)
         if name is None:
             return
-        expires = table.text("expires")
+        expires = _date(table, notes)
         if table.flag("blocked"):
             notes.add(0, table.place, f"the key {name!r} is blocked: none is issued in its place.")
             return
@@ -127,26 +130,36 @@ class People:
         if models == []:
             notes.add(0, table.at("models"), f"the key {name!r} is for none of the models here: none is issued.")
             return
-        group = EVERYBODY if team is None else team.name
-        if team is None and team_id is not None:
-            # What the team may not use is not known, so that nothing is permitted.
-            group = _slug(f"team-{team_id}")
-            what = "its team did not come along, so no policy permits it anything. Export /team/list too."
-            notes.add(0, table.at("team_id"), what)
+        group = EVERYBODY if team_id is None else self._team_of(team_id, table, notes).name
         self.grants.append(Grant(name, group, models or [], expires))
         self._limit(name, {"key": name}, table, notes)
 
-    def _name(self, said: str | None, table: Table, notes: Notes) -> str | None:
+    def _team_of(self, team_id: str, table: Table, notes: Notes) -> Team:
+        team = self._teams_by_id.get(team_id)
+        if team is None:
+            # What it may use is not known, so that nothing is permitted.
+            name = self._free(_OF_A_TEAM + _slug(f"team-{team_id}"))
+            team = self._teams_by_id[team_id] = Team(name, [])
+            what = f"{name!r} here, did not come along, so no policy permits its keys anything. Export /team/list too."
+            notes.add(0, table.at("team_id"), what)
+        return team
+
+    def _name(self, said: str | None, table: Table, notes: Notes, begins: str = "") -> str | None:
         """Return a name of one's own, such as groups have: limits, groups and keys are told apart by it."""
         stem = _slug(said or "")
         if not stem:
             notes.add(0, table.place, "has no name that it could be known by. Give it an alias, and import again.")
             return None
+        name = self._free(begins + stem)
+        if name != f"{begins}{said}":
+            notes.add(0, table.place, f"is called {name!r} here.")
+        return name
+
+    def _free(self, stem: str) -> str:
+        """Return a name that nobody has yet, and keep it."""
         names = [stem, *(f"{stem}-{count}" for count in range(2, len(self._names) + 3))]
         name = next(each for each in names if each not in self._names)
         self._names.add(name)
-        if name != said:
-            notes.add(0, table.place, f"is called {name!r} here.")
         return name
 
     def _models(self, table: Table, notes: Notes) -> list[str] | None:
@@ -189,6 +202,18 @@ class People:
                               apart, table, notes)  # fmt: skip
         table.leave(advice.PERSON)
         table.rest("is not carried.")
+
+
+def _date(table: Table, notes: Notes) -> datetime | None:
+    """Take `expires`."""
+    line, said = table.line_of("expires"), table.text("expires")
+    if said is None:
+        return None
+    try:
+        return datetime.fromisoformat(said)
+    except ValueError:
+        notes.add(line, table.at("expires"), "is no date. The new key expires where you say --expires.")
+        return None
 
 
 def _slug(name: str) -> str:
@@ -270,7 +295,7 @@ set -eu
 _USE = '[Action::"infer", Action::"embed", Action::"view_model"]'
 
 
-def _permit(index: int, team: Person) -> str:
+def _permit(index: int, team: Team) -> str:
     group = f'Group::"{team.name}"'
     which = "resource.rung >= 2" + ("" if team.models is None else f" && {_among(team.models)}")
     return (
