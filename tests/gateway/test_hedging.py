@@ -88,3 +88,26 @@ def test_a_client_that_leaves_frees_both(door: Server, vendor: Upstream) -> None
         await until(lambda: all(seen.gone.is_set() for seen in both))
 
     asyncio.run(scenario())
+    attempts = door.outcome(door.newest()).attempts
+    assert [(each.upstream, each.result) for each in attempts] == [("silent", "cancelled"), ("silent-too", "cancelled")]
+
+
+def test_of_one_that_had_failed_when_the_client_left_the_record_says_so(door: Server, vendor: Upstream) -> None:
+    vendor.scripts["slow"] = Script(gate=threading.Event())
+    decided = len(door.entries("decision/1"))
+
+    async def scenario() -> None:
+        sick = vendor.asked["sick"]
+        async with connected(door.port) as (_, writer):
+            writer.write(request("POST", CHAT, key=door.key, body=chat("sick-second")))
+            await until(lambda: vendor.asked["sick"] > sick and in_flight(door, "sick") == 0)
+            await until(lambda: len(door.entries("decision/1")) > decided)
+
+    asyncio.run(scenario())
+    attempts = door.outcome(door.newest()).attempts
+    assert [(each.upstream, each.result) for each in attempts] == [("slow", "cancelled"), ("sick", "503")]
+
+
+def in_flight(door: Server, upstream: str) -> float:
+    said = door.get("/metrics").text
+    return float(said.partition(f'transom_upstream_in_flight{{upstream="{upstream}"}} ')[2].partition("\n")[0])

@@ -11,7 +11,7 @@ import pytest
 from tests.support.doors import QUICK, MakeServer
 from tests.support.server import NO_ENGINE, Server
 from tests.support.upstream import Script, Upstream
-from tests.support.wire import Reply, ask, chat, request, until
+from tests.support.wire import Reply, ask, chat, connected, request, until
 
 from transom.app.declared import read_running, read_settings
 from transom.callers.issue import Terms
@@ -19,7 +19,7 @@ from transom.errors import ConfigErrors
 
 CHAT = "/v1/chat/completions"
 EAGER = "base_seconds = 0.01, cap_seconds = 0.02"
-UPSTREAMS = ("one", "two", "three", "sick", "limited", "waits", "late", "mends")
+UPSTREAMS = ("one", "two", "three", "sick", "limited", "waits", "late", "mends", "left")
 SCRIPTS = {
     "sick": Script(503),
     "bad": Script(500),
@@ -115,6 +115,9 @@ retry = {{ attempts = 3, {EAGER} }}
 [models.mending]
 route = ["mends"]
 retry = {{ attempts = 3, {EAGER} }}
+[models.leaving]
+route = ["left"]
+retry = {{ {EAGER} }}
 [models.patient]
 route = ["waits", "one"]
 retry = {{ {EAGER} }}
@@ -218,6 +221,22 @@ def test_one_that_mends_answers(door: Server, vendor: Upstream) -> None:
     reply = asyncio.run(scenario())
     assert reply.status == 200
     assert tries(door, reply) == [("mends", "500"), ("mends", "200")]
+
+
+def test_one_that_was_asked_when_the_client_left_is_on_record(door: Server, vendor: Upstream) -> None:
+    vendor.scripts["left"] = Script(gate=threading.Event())
+
+    async def scenario() -> None:
+        asked, decided = vendor.asked["left"], len(door.entries("decision/1"))
+        async with connected(door.port) as (_, writer):
+            writer.write(request("POST", CHAT, key=door.key, body=chat("leaving")))
+            await until(lambda: vendor.asked["left"] == asked + 1)
+            await until(lambda: len(door.entries("decision/1")) > decided)
+
+    asyncio.run(scenario())
+    outcome = door.outcome(door.newest())
+    assert [(each.upstream, each.result) for each in outcome.attempts] == [("left", "cancelled")]
+    assert outcome.status == "abandoned"
 
 
 def test_others_are_asked_before_anybody_waits(door: Server) -> None:

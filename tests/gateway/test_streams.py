@@ -46,6 +46,9 @@ def test_the_client_leaves_while_it_waits(door: Door, *, stream: bool) -> None:
     story = door.server.story(door.server.newest())
     assert (outcome_of(story).status, outcome_of(story).reason) == ("abandoned", "client_gone")
     assert (story.decision.stream, outcome_of(story).answer) == (stream, None)
+    # The prompt had gone out: to whom, and for how long they were at it, is on record.
+    (attempt,) = outcome_of(story).attempts
+    assert (attempt.upstream, attempt.result) == ("vendor", "cancelled")
 
 
 def test_the_client_leaves_in_the_middle_of_a_stream(door: Door) -> None:

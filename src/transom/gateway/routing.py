@@ -10,7 +10,7 @@ from transom.decisions.record import Outcome, Record
 from transom.dialects.translate import Dialect
 from transom.errors import InvalidRequest, Refusal, UpstreamFailed
 from transom.gateway.exchange import Exchange
-from transom.gateway.route.attempt import HERE, Tried, attempt
+from transom.gateway.route.attempt import HERE, Tried, attempt, given_up
 from transom.gateway.route.choose import order
 from transom.gateway.route.hedge import Try, hedged
 from transom.gateway.route.permits import obstacle
@@ -18,7 +18,7 @@ from transom.gateway.route.recall import CACHE, Recall, cache_of, key_of
 from transom.gateway.route.retry import wait
 from transom.gateway.route.sticky import who
 from transom.gateway.running import Running
-from transom.registry.routing import Routing, Step
+from transom.registry.routing import HedgeSettings, Routing, Step
 from transom.upstreams.client import Upstream
 from transom.upstreams.response import Response, answered
 from transom.values import Attempt, Context, Target, Version
@@ -38,6 +38,8 @@ class _Candidate(msgspec.Struct, eq=False):
     waited: float | None = None
     seconds: float = 0.0
     """How long the last try took."""
+    tried: Tried | None = None
+    """What came of it; `None` while it is under way, and where it was cut short."""
 
 
 async def send_along(
@@ -67,15 +69,23 @@ async def _straight(
 ) -> tuple[Dialect, Response]:
     """Go where there is nothing to choose, as most requests do: they need not pay for what others choose from."""
     began = time.perf_counter()
-    tried = await attempt(upstream, target, version, exchange)
-    outcome.attempts.append(Attempt(tried.upstream, tried.result, int((time.perf_counter() - began) * 1000)))
-    outcome.maybe_billed = tried.maybe_billed
+    try:
+        tried = await attempt(upstream, target, version, exchange)
+    except asyncio.CancelledError:
+        _put(outcome, given_up(target.upstream), began)
+        raise
+    _put(outcome, tried, began)
     if tried.refusal is not None:
         raise tried.refusal
     assert tried.spoken is not None
     assert tried.response is not None
     outcome.upstream, outcome.target = tried.upstream, None if tried.upstream == HERE else target
     return tried.spoken, tried.response
+
+
+def _put(outcome: Outcome, tried: Tried, began: float) -> None:
+    outcome.attempts.append(Attempt(tried.upstream, tried.result, int((time.perf_counter() - began) * 1000)))
+    outcome.maybe_billed = tried.maybe_billed
 
 
 class _Journey:
@@ -139,7 +149,7 @@ class _Journey:
             # Where nobody is thought to be well, who was given up first has had the most time to recover: refusing
             # without a try would be certain to help nobody.
             last = min(self._left_alone, key=_since)
-            found = self._settle([(last, await self._try(last))])
+            found = self._settle(await self._ask(last, [], None))
         if found is not None:
             assert found.spoken is not None
             assert found.response is not None
@@ -158,10 +168,7 @@ class _Journey:
             candidate = self._take(waiting, waiting[0] if not waiting[0].tries else await _next(waiting))
             if candidate is None:
                 continue
-            if hedge is None:
-                tries = [(candidate, await self._try(candidate))]
-            else:
-                tries = await self._ask_two(candidate, waiting, hedge.after_seconds)
+            tries = await self._ask(candidate, waiting, hedge)
             found = self._settle(tries)
             if found is not None:
                 return found
@@ -199,10 +206,10 @@ class _Journey:
                 self._note(candidate, step.target.upstream, why, 0.0)
         return found
 
-    async def _ask_two(
-        self, first: _Candidate, waiting: list[_Candidate], seconds: float
+    async def _ask(
+        self, first: _Candidate, waiting: list[_Candidate], hedge: HedgeSettings | None
     ) -> list[tuple[_Candidate, Tried]]:
-        """Ask one, and another besides where it has not begun to answer within `seconds`. Who answered stands last."""
+        """Ask one, and another besides where `hedge` says so. Who answered stands last."""
         asked = [first]
 
         def second() -> Try | None:
@@ -213,9 +220,16 @@ class _Journey:
                     return self._try(candidate)
             return None
 
-        results = await hedged(self._try(first), second, seconds)
+        try:
+            if hedge is None:
+                return [(first, await self._try(first))]
+            results = await hedged(self._try(first), second, hedge.after_seconds)
+        except asyncio.CancelledError:
+            # What was under way is on record too: the prompt may have gone out.
+            self._settle([(candidate, _cut_short(candidate)) for candidate in asked])
+            raise
         pairs = [
-            (candidate, tried or Tried(candidate.step.target.upstream, "cancelled", maybe_billed=True))
+            (candidate, tried or given_up(candidate.step.target.upstream))
             for candidate, tried in zip(asked, results, strict=True)
         ]
         return sorted(pairs, key=lambda pair: pair[1].response is not None)
@@ -223,11 +237,15 @@ class _Journey:
     async def _try(self, candidate: _Candidate) -> Tried:
         self._asked = True
         candidate.tries += 1
+        candidate.tried = None
         began = time.perf_counter()
         try:
-            return await attempt(candidate.upstream, candidate.step.target, candidate.version, self._exchange)
+            candidate.tried = await attempt(
+                candidate.upstream, candidate.step.target, candidate.version, self._exchange
+            )
         finally:
             candidate.seconds = time.perf_counter() - began
+        return candidate.tried
 
     def _settle(self, tries: list[tuple[_Candidate, Tried]]) -> Tried | None:
         """Put tries on record. Return the one that brought an answer."""
@@ -267,6 +285,16 @@ async def _next(waiting: list[_Candidate]) -> _Candidate:
     soonest.waited = soonest.ready_at - now
     await asyncio.sleep(soonest.waited)
     return soonest
+
+
+def _cut_short(candidate: _Candidate) -> Tried:
+    """Return what is known of a try where the request ends: it had failed before, or it is given up."""
+    tried = candidate.tried
+    if tried is not None and tried.response is None:
+        return tried
+    if tried is not None and tried.response is not None:
+        tried.response.abort()
+    return given_up(candidate.step.target.upstream)
 
 
 def _since(candidate: _Candidate) -> float:

@@ -36,6 +36,11 @@ class Tried(msgspec.Struct):
     """It was asked and gave no answer, so that nobody knows whether it did the work."""
 
 
+def given_up(upstream: str) -> Tried:
+    """Say of a try that it was cut short: the client left, or another answered first."""
+    return Tried(upstream, "cancelled", maybe_billed=True)
+
+
 async def attempt(upstream: Upstream | None, target: Target, version: Version, exchange: Exchange) -> Tried:
     """Ask one target. Raises nothing of an upstream's."""
     if upstream is None:
