@@ -195,7 +195,8 @@ class Answer(_Value, frozen=True, kw_only=True):
     usage: Usage | None
 
 
-# A streamed answer is a sequence of these. Parts of one choice do not overlap but for tools in parallel.
+# A streamed answer is a sequence of these. As readers give them, other parts may come between the arguments of tools;
+# as writers are given them (`order.Ordered`), parts of one choice do not overlap.
 
 
 class Started(_Value, frozen=True, tag="started"):

@@ -94,7 +94,7 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """Says events in this dialect's stream, in order."""
+    """Says events in this dialect's stream. They come in the order of `order.Ordered`."""
 
     def write(self, event: Event) -> bytes:
         """Return what says `event`; b"" where it has nothing to say yet."""

@@ -11,6 +11,7 @@ from transom.dialects.counting import Count
 from transom.dialects.gemini.stream import Rearranged
 from transom.dialects.known import CONVERSATIONS
 from transom.dialects.middle import Counted, Event, Failed, Request, Started, Unsayable
+from transom.dialects.order import Ordered
 from transom.dialects.sse import EventTooLong
 from transom.dialects.translate import EVENT_STREAM, Dialect, DialectName, Facts, InvalidAnswer, Translating
 from transom.errors import InvalidRequest, Refusal, UpstreamFailed
@@ -197,6 +198,7 @@ class Translated:
 
     def __init__(self, spoken: Translating, heard: Translating, request: Request) -> None:
         self._reader = spoken.reader()
+        self._ordered = Ordered()
         self._writer = heard.writer(request)
         self.content_type = heard.STREAM_TYPE
         self._facts = Facts(complete=False)
@@ -216,7 +218,7 @@ class Translated:
         if self._failure is not None:
             return b"", self._facts
         try:
-            rest = self._say(self._reader.end())
+            rest = self._say(self._reader.end()) + b"".join(map(self._writer.write, self._ordered.rest()))
         except InvalidAnswer as error:
             return self._fail(error), self._facts
         self._facts.complete = self._reader.complete and self._failure is None
@@ -227,7 +229,7 @@ class Translated:
         return self._failure or _broken_off()
 
     def _say(self, events: list[Event]) -> bytes:
-        said = []
+        said: list[bytes] = []
         for event in events:
             if isinstance(event, Failed):
                 words = event.message[:500]
@@ -237,7 +239,7 @@ class Translated:
                 self._facts.model, self._facts.usage = event.model, event.usage or self._facts.usage
             elif isinstance(event, Counted):
                 self._facts.usage = event.usage
-            said.append(self._writer.write(event))
+            said += map(self._writer.write, self._ordered.take(event))
         return b"".join(said)
 
     def _fail(self, error: InvalidAnswer) -> bytes:

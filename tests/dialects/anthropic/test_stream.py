@@ -176,42 +176,6 @@ def test_each_event_leaves_as_soon_as_it_can() -> None:
     assert writer.write(ToolDelta(1, '{"y'))
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.data())
-def test_tools_that_speak_by_turns_are_told_one_after_the_other(data: st.DataObject) -> None:
-    arguments = ['{"x": 1}', '{"y": [2, "}"]}', "{}", ""]
-    left = {tool: [*text] for tool, text in enumerate(arguments)}
-    events: list[Event] = [STARTED]
-    events += [ToolStarted(tool, f"call_{tool}", "w") for tool in left]
-    while any(left.values()):
-        tool = data.draw(st.sampled_from([tool for tool, rest in left.items() if rest]))
-        events.append(ToolDelta(tool, left[tool].pop(0)))
-    events.append(Ended("tool_use"))
-    stream = written(events)
-    blocks = [(each["type"], each["index"]) for each in payloads(stream) if "index" in each]
-    assert blocks == sorted(blocks, key=lambda block: block[1])
-    assert [each.model_dump()["input"] for each in heard(stream).content] == [
-        json.loads(text or "{}") for text in arguments
-    ]
-
-
-def test_white_space_after_arguments_is_no_matter() -> None:
-    tools: list[Event] = [ToolStarted(0, "a", "w"), ToolDelta(0, "{}"), ToolStarted(1, "b", "w"), ToolDelta(0, "\n")]
-    message = heard(written([STARTED, *tools, ToolDelta(1, '{"x": 1}'), Ended("tool_use")]))
-    assert [block.model_dump()["input"] for block in message.content] == [{}, {"x": 1}]
-
-
-def test_what_follows_tools_waits_for_them() -> None:
-    tools: list[Event] = [ToolStarted(0, "a", "w"), ToolStarted(1, "b", "w"), ToolDelta(1, "{}")]
-    assert [
-        block.type for block in heard(written([STARTED, *tools, TextDelta("Done."), Ended("tool_use")])).content
-    ] == [
-        "tool_use",
-        "tool_use",
-        "text",
-    ]
-
-
 def test_an_answer_of_nothing() -> None:
     message = heard(written([STARTED, TextDelta(""), ReasoningDelta(), Ended("stop_sequence", "END")]))
     assert (message.content, message.stop_reason, message.stop_sequence) == ([], "stop_sequence", "END")

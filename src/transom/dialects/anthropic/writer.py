@@ -5,7 +5,6 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from transom.dialects.anthropic.answer import head, thinking_block, write_stop
-from transom.dialects.anthropic.content import json_object
 from transom.dialects.anthropic.signature import Proof, wrap
 from transom.dialects.anthropic.usage import write_usage
 from transom.dialects.middle import (
@@ -26,18 +25,12 @@ _Kind: TypeAlias = Literal["text", "thinking", "tool_use"]
 
 
 class Writer:
-    """Says events in Anthropic's stream, one block after the other. Satisfies `translate.Writer`.
-
-    Other dialects may say the arguments of several tools by turns. Anthropic's clients follow one block at a time, so a
-    tool waits until the arguments of the one before it are whole.
-    """
+    """Says events in Anthropic's stream, one block after the other. Satisfies `translate.Writer`."""
 
     def __init__(self) -> None:
         self._blocks = 0
         self._open: _Kind | None = None
-        self._tool = -1
-        self._arguments = ""
-        self._waiting: dict[int, tuple[ToolStarted, list[ToolDelta]]] = {}
+        self._tools = False
         self._ended: Ended | None = None
         self._usage: Usage | None = None
 
@@ -48,7 +41,7 @@ class Writer:
                 return self._start(event)
             case Ended():
                 self._ended = event
-                return self._close_all()
+                return self._close()
             case Counted(usage=usage):
                 self._usage = usage
                 return b""
@@ -65,21 +58,19 @@ class Writer:
                 return self._reason(event)
             case ToolStarted():
                 return self._start_tool(event)
-            case ToolDelta():
-                return self._argue(event)
+            case ToolDelta(arguments=arguments):
+                return (
+                    self._say("tool_use", {"type": "input_json_delta", "partial_json": arguments}) if arguments else b""
+                )
 
     def end(self) -> bytes:
         """Return what ends a complete stream: why it ended, what was counted, and that this is all."""
         ended = self._ended
         delta = {
-            "stop_reason": None if ended is None else write_stop(ended.stop, tools=self._tool >= 0),
+            "stop_reason": None if ended is None else write_stop(ended.stop, tools=self._tools),
             "stop_sequence": None if ended is None else ended.stop_sequence,
         }
-        return (
-            self._close_all()
-            + _sse("message_delta", delta=delta, usage=write_usage(self._usage))
-            + _sse("message_stop")
-        )
+        return self._close() + _sse("message_delta", delta=delta, usage=write_usage(self._usage)) + _sse("message_stop")
 
     def _start(self, event: Started) -> bytes:
         message = {
@@ -93,7 +84,7 @@ class Writer:
 
     def _reason(self, event: ReasoningDelta) -> bytes:
         if event.hidden is not None and not event.text and event.signature is None:
-            return self._close_all() + self._whole({"type": "redacted_thinking", "data": event.hidden})
+            return self._close() + self._whole({"type": "redacted_thinking", "data": event.hidden})
         said = self._say("thinking", {"type": "thinking_delta", "thinking": event.text}) if event.text else b""
         proof = Proof(event.signature, event.hidden)
         if proof != Proof():
@@ -101,39 +92,11 @@ class Writer:
         return said
 
     def _start_tool(self, event: ToolStarted) -> bytes:
-        if self._open == "tool_use" and (self._waiting or json_object(self._arguments or "-") is None):
-            self._waiting[event.tool] = (event, [])
-            return b""
-        return self._close() + self._begin_tool(event)
-
-    def _argue(self, event: ToolDelta) -> bytes:
-        if event.tool in self._waiting:
-            self._waiting[event.tool][1].append(event)
-            return b""
-        if event.tool != self._tool or not event.arguments:
-            return b""  # the arguments were whole already: nothing but white space can follow
-        self._arguments += event.arguments
-        said = self._say("tool_use", {"type": "input_json_delta", "partial_json": event.arguments})
-        while self._waiting and json_object(self._arguments or "-") is not None:
-            said += self._next_tool()
-        return said
-
-    def _begin_tool(self, event: ToolStarted) -> bytes:
-        self._tool, self._arguments = event.tool, ""
-        signature = b""
+        self._tools = True
+        said = self._close()
         if event.signature is not None:
-            signature = self._whole(thinking_block("", Proof(tool=event.signature)))
-        return signature + self._begin(
-            "tool_use", {"type": "tool_use", "id": event.id, "name": event.name, "input": {}}
-        )
-
-    def _next_tool(self) -> bytes:
-        started, deltas = self._waiting.pop(next(iter(self._waiting)))
-        said = self._close() + self._begin_tool(started)
-        self._arguments = "".join(delta.arguments for delta in deltas)
-        if self._arguments:
-            said += self._say("tool_use", {"type": "input_json_delta", "partial_json": self._arguments})
-        return said
+            said += self._whole(thinking_block("", Proof(tool=event.signature)))
+        return said + self._begin("tool_use", {"type": "tool_use", "id": event.id, "name": event.name, "input": {}})
 
     def _say(self, kind: _Kind, delta: dict[str, object]) -> bytes:
         begun = b""
@@ -141,7 +104,7 @@ class Writer:
             block: dict[str, object] = {"type": "text", "text": ""}
             if kind == "thinking":
                 block = thinking_block("", Proof())
-            begun = self._close_all() + self._begin(kind, block)
+            begun = self._close() + self._begin(kind, block)
         return begun + _sse("content_block_delta", index=self._blocks - 1, delta=delta)
 
     def _begin(self, kind: _Kind, block: dict[str, object]) -> bytes:
@@ -159,12 +122,6 @@ class Writer:
             return b""
         self._open = None
         return _sse("content_block_stop", index=self._blocks - 1)
-
-    def _close_all(self) -> bytes:
-        said = b""
-        while self._waiting:
-            said += self._next_tool()
-        return said + self._close()
 
 
 def _sse(kind: str, **fields: object) -> bytes:

@@ -1,0 +1,61 @@
+"""Answers on their way between two dialects, as clients receive them."""
+
+import json
+from collections.abc import Iterator
+
+import anthropic
+import pytest
+from google import genai
+from openai import OpenAI
+from tests.support.doors import Door
+from tests.support.upstream import Script, event
+
+SAID = "script interrupted"
+
+
+def chat(delta: dict[str, object], finish: str | None = None, **fields: object) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish} | fields
+    return event({"id": "c", "model": "m", "created": 1, "choices": [choice]})
+
+
+def arguments(text: str, **start: object) -> bytes:
+    function = {"arguments": text} | ({"name": "look"} if start else {})
+    return chat({"tool_calls": [{"index": 0, "function": function} | start]})
+
+
+@pytest.fixture(params=["words", "probabilities"])
+def interrupted(request: pytest.FixtureRequest, sqlite_door: Door) -> Iterator[Door]:
+    """An upstream that says something in the middle of a tool's arguments."""
+    tokens = {"content": [{"token": "\n", "logprob": -0.5, "top_logprobs": []}]}
+    between = chat({"content": "\n"}) if request.param == "words" else chat({}, logprobs=tokens)
+    start = arguments('{"x":', id="call_1", type="function")
+    events = [start, between, arguments(" 1}"), chat({}, "tool_calls"), b"data: [DONE]\n\n"]
+    sqlite_door.upstream.scripts["interrupted"] = Script(events=events)
+    yield sqlite_door
+    del sqlite_door.upstream.scripts["interrupted"]
+
+
+def test_interrupted_arguments_reach_an_anthropic_client(interrupted: Door) -> None:
+    client = anthropic.Anthropic(base_url=interrupted.server.url, api_key=interrupted.key(), max_retries=0)
+    with client.messages.stream(model="open", max_tokens=50, messages=[{"role": "user", "content": SAID}]) as stream:
+        message = stream.get_final_message()
+    assert [block.input for block in message.content if block.type == "tool_use"] == [{"x": 1}]
+    assert message.stop_reason == "tool_use"
+
+
+def test_interrupted_arguments_reach_a_client_of_responses(interrupted: Door) -> None:
+    with (
+        OpenAI(base_url=f"{interrupted.server.url}/v1", api_key=interrupted.key(), max_retries=0) as client,
+        client.responses.stream(model="open", input=SAID) as stream,
+    ):
+        for _ in stream:
+            pass
+        output = stream.get_final_response().output
+    assert [json.loads(item.arguments) for item in output if item.type == "function_call"] == [{"x": 1}]
+
+
+def test_interrupted_arguments_reach_a_gemini_client(interrupted: Door) -> None:
+    client = genai.Client(api_key=interrupted.key(), http_options={"base_url": interrupted.server.url})
+    pieces = list(client.models.generate_content_stream(model="open", contents=SAID))
+    calls = [call for piece in pieces for call in piece.function_calls or ()]
+    assert [call.args for call in calls] == [{"x": 1}]
