@@ -195,9 +195,15 @@ class Call(msgspec.Struct, frozen=True):
     texts: tuple[str, ...]
     """Every text a safeguard must see: whatever in the body is a string, known field or not."""
     opaque: bool = False
-    """It also holds what no safeguard can read: token arrays."""
+    """It also holds what no safeguard can read: token arrays, or what is stored at the vendor."""
     free: bool = False
     """No vendor bills it: a question about tokens, not one to a model."""
+    longest: tuple[object, ...] = ()
+    """What its dialect's own fields say of how many tokens an answer has at most, as they say it."""
+    answers: tuple[object, ...] = ()
+    """What they say of how many answers are wanted, as they say it."""
+    stored: bool = False
+    """It takes up what is stored at the vendor and not in the body."""
 
 
 class Finding(msgspec.Struct, frozen=True):

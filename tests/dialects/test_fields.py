@@ -6,17 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transom.dialects.gemini.generate import GENERATE
 from transom.dialects.openai.chat import CHAT
 from transom.dialects.openai.embeddings import EMBEDDINGS
 from transom.dialects.translate import Dialect
 from transom.errors import InvalidRequest
 
 MEMBERS: dict[Dialect, dict[str, str]] = {
-    CHAT: {"model": '"m"', "messages": "[]", "stream": "true"},
+    CHAT: {"model": '"m"', "messages": "[]", "stream": "true", "max_tokens": "9", "n": "1"},
+    GENERATE: {"contents": "[]", "generationConfig": "{}", "cachedContent": "null"},
     EMBEDDINGS: {"model": '"v"', "input": '"x"'},
 }
 EACH = [(dialect, field) for dialect, members in MEMBERS.items() for field in members]
-each_field = pytest.mark.parametrize(("dialect", "field"), EACH, ids=[f"{d.KIND}-{f}" for d, f in EACH])
+each_field = pytest.mark.parametrize(("dialect", "field"), EACH, ids=[f"{d.NAME}-{f}" for d, f in EACH])
 BETWEEN = [
     '"x": {"y": "\\""}',
     '"x": ["model", {"model": "z", "Input": 1, "stream": [{}]}]',
@@ -63,12 +65,33 @@ def test_once_is_read_however_it_is_escaped(dialect: Dialect, field: str, betwee
         body = written(dialect, field, [key], between)
         call = dialect.read(body)
         assert call.body == body
-        assert call.stream is (dialect is CHAT)
+        assert call.stream is ("stream" in MEMBERS[dialect])
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (
+            '"generationConfig": {"maxOutputTokens": 9}, "generation_config": {"maxOutputTokens": 1}',
+            "generation_config",
+        ),
+        ('"cachedContent": "a", "cached_content": "b"', "cached_content"),
+        ('"generationConfig": {"maxOutputTokens": 9, "maxOutputTokens": 1}', "generationConfig.maxOutputTokens"),
+        ('"generationConfig": {"maxOutputTokens": 9, "max_output_tokens": 1}', "generationConfig.max_output_tokens"),
+        ('"generationConfig": {"MaxOutputTokens": 9}', "generationConfig.maxOutputTokens"),
+        ('"generation_config": {"candidateCount": 1, "candidate_count": 9}', "generationConfig.candidate_count"),
+        ('"generationConfig": [9]', "generationConfig"),
+    ],
+)
+def test_gemini_has_two_spellings_of_one_field(body: str, param: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        GENERATE.read(f'{{"contents": [], {body}}}'.encode())
+    assert raised.value.param == param
 
 
 @given(st.dictionaries(st.text(max_size=8), st.none() | st.text(max_size=8), max_size=6))
 def test_other_fields_may_be_anything(others: dict[str, str | None]) -> None:
-    kept = {name: value for name, value in others.items() if name.casefold() not in MEMBERS[CHAT]}
+    kept = {name: value for name, value in others.items() if name.casefold() not in {*MEMBERS[CHAT], "tools"}}
     twice = json.dumps(kept)[1:-1]
     body = '{"model": "m", "messages": []' + "".join(f", {part}" for part in (twice, twice) if part) + "}"
     assert CHAT.read(body.encode()).model == "m"

@@ -1,15 +1,13 @@
 """Versions and callers for what counts them."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from transom.values import (
     DOOR,
-    Call,
     Caller,
     CallerId,
     Price,
     Pseudonym,
-    RequestedModel,
     Target,
     UpstreamModel,
     Version,
@@ -47,8 +45,3 @@ def version(
 
 def caller(id_: str, *groups: str) -> Caller:
     return Caller(CallerId(id_), f"name of {id_}", groups, Pseudonym("p"))
-
-
-def call(body: bytes) -> Call:
-    fields: Any = {"action": "infer", "model": RequestedModel("m"), "stream": False, "body": body, "texts": ()}
-    return Call(**fields)

@@ -8,14 +8,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.metering.making import version
 
+from transom.dialects.anthropic.messages import MESSAGES
+from transom.dialects.gemini.generate import Generate
+from transom.dialects.openai.chat import CHAT
+from transom.dialects.openai.embeddings import EMBEDDINGS
+from transom.dialects.openai.responses import RESPONSES
+from transom.dialects.translate import Dialect
+from transom.errors import InvalidRequest
 from transom.metering.bound import Bound, bound_of
 from transom.metering.estimate import estimate
 
 PICTURE = "iVBORw0KGgo" * 10_000
 
 
-def bound(said: dict[str, Any], **declared: Any) -> Bound:
-    return bound_of(json.dumps({"model": "m"} | said).encode(), version(**declared))
+GEMINI = Generate("m")
+LEAST: dict[Dialect, dict[str, Any]] = {
+    CHAT: {"model": "m", "messages": []},
+    MESSAGES: {"model": "m", "messages": []},
+    RESPONSES: {"model": "m"},
+    GEMINI: {"contents": []},
+    EMBEDDINGS: {"model": "m", "input": "x"},
+}
+"""What a request must say at least."""
+
+
+def bound(said: dict[str, Any], dialect: Dialect = CHAT, **declared: Any) -> Bound:
+    return bound_of(dialect.read(json.dumps(LEAST[dialect] | said).encode()), version(**declared))
 
 
 def turn(content: object) -> dict[str, Any]:
@@ -27,8 +45,8 @@ def turn(content: object) -> dict[str, Any]:
 def test_no_text_has_more_tokens_than_its_bound(text: str) -> None:
     body = json.dumps({"model": "m"} | turn(text), ensure_ascii=False).encode("utf-8", "surrogatepass")
     try:
-        found = bound_of(body, version()).input
-    except ValueError:
+        found = bound_of(CHAT.read(body), version()).input
+    except InvalidRequest:
         return  # no Unicode, so no request
     counted = estimate(body, None, embedding=True).input
     assert found is not None
@@ -37,29 +55,50 @@ def test_no_text_has_more_tokens_than_its_bound(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "declared", "output"),
+    ("dialect", "said", "declared", "output"),
     [
-        ({}, None, None),
-        ({}, 500, 500),
-        ({"max_tokens": 70}, None, 70),
-        ({"max_tokens": 70}, 50, 50),
-        ({"max_tokens": 40, "max_completion_tokens": 60}, 500, 60),
-        ({"max_output_tokens": 60, "n": 3}, None, 180),
-        ({"generationConfig": {"maxOutputTokens": 60, "candidateCount": 2}}, None, 120),
-        ({"max_tokens": "70"}, 500, None),
-        ({"max_tokens": 70.0}, 500, None),
-        ({"max_tokens": True}, 500, None),
-        ({"max_tokens": 70, "n": "9"}, None, None),
-        ({"max_tokens": -5, "n": -5}, None, 0),
-        ({"max_tokens": None}, 500, 500),
+        (CHAT, {}, None, None),
+        (CHAT, {}, 500, 500),
+        (CHAT, {"max_tokens": 70}, None, 70),
+        (CHAT, {"max_tokens": 70}, 50, 50),
+        (CHAT, {"max_tokens": 40, "max_completion_tokens": 60}, 500, 60),
+        (CHAT, {"max_tokens": 60, "n": 3}, None, 180),
+        (MESSAGES, {"max_tokens": 60, "n": 3}, None, 60),
+        (RESPONSES, {"max_output_tokens": 60, "n": 3}, None, 60),
+        (GEMINI, {"generationConfig": {"maxOutputTokens": 60, "candidateCount": 2}}, None, 120),
+        (GEMINI, {"generation_config": {"max_output_tokens": 60, "candidate_count": 2}}, None, 120),
+        (GEMINI, {"generationConfig": None}, 500, 500),
+        (CHAT, {"max_tokens": "70"}, 500, None),
+        (CHAT, {"max_tokens": 70.0}, 500, None),
+        (CHAT, {"max_tokens": True}, 500, None),
+        (CHAT, {"max_tokens": 70, "n": "9"}, None, None),
+        (CHAT, {"max_tokens": 70, "n": -5}, None, 70),
+        (CHAT, {"max_tokens": None}, 500, 500),
+        (CHAT, {"max_tokens": 0}, 500, 500),
+        (CHAT, {"max_tokens": -1}, None, None),
+        (CHAT, {"max_completion_tokens": -1, "max_tokens": 9}, 500, 500),
     ],
 )
-def test_output(said: dict[str, Any], declared: int | None, output: int | None) -> None:
-    assert bound(said, max_output_tokens=declared).output == output
+def test_output(dialect: Dialect, said: dict[str, Any], declared: int | None, output: int | None) -> None:
+    assert bound(said, dialect, max_output_tokens=declared).output == output
+
+
+@pytest.mark.parametrize(
+    ("dialect", "said"),
+    [
+        (CHAT, {"max_output_tokens": 1}),
+        (CHAT, {"generationConfig": {"maxOutputTokens": 1}}),
+        (MESSAGES, {"max_completion_tokens": 1}),
+        (RESPONSES, {"max_tokens": 1}),
+        (GEMINI, {"maxOutputTokens": 1, "max_tokens": 1}),
+    ],
+)
+def test_what_another_dialect_calls_its_limit_is_none(dialect: Dialect, said: dict[str, Any]) -> None:
+    assert bound(said, dialect, max_output_tokens=8000).output == 8000
 
 
 def test_an_embedding_has_no_output_and_a_prediction_is_output_too() -> None:
-    assert bound({"input": "x"}, kind="embedding").output == 0
+    assert bound({}, EMBEDDINGS, kind="embedding").output == 0
     predicted = bound({"max_tokens": 10, "prediction": {"type": "content", "content": "y" * 1000}}).output
     assert predicted is not None
     assert predicted >= 1010
@@ -119,6 +158,7 @@ def test_a_document_counts_as_a_long_one(part: dict[str, Any]) -> None:
         {"mcp_servers": [{"url": "x"}]},
         {"tools": [{"type": "web_search"}]},
         {"tools": [{"googleSearch": {}}]},
+        {"tools": [{"type": []}]},
     ],
 )
 def test_what_the_vendors_tools_use_has_no_bound(said: dict[str, Any]) -> None:
@@ -137,9 +177,24 @@ def test_tools_of_the_callers_own_have_one(tool: dict[str, Any]) -> None:
     assert bound({"tools": [tool]}).input is not None
 
 
-def test_what_is_stored_at_the_vendor_is_said_to_be() -> None:
-    assert bound({"previous_response_id": "resp_1"}).stored
-    assert not bound({"previous_response_id": None}).stored
+@pytest.mark.parametrize(
+    ("dialect", "said"),
+    [
+        (RESPONSES, {"previous_response_id": "resp_1"}),
+        (RESPONSES, {"conversation": "conv_1"}),
+        (RESPONSES, {"prompt": {"id": "pmpt_1"}}),
+        (RESPONSES, {"input": [{"role": "user", "content": "x"}, {"type": "item_reference", "id": "msg_1"}]}),
+        (RESPONSES, {"input": [{"id": "msg_1"}]}),
+        (GEMINI, {"cachedContent": "cachedContents/1"}),
+        (GEMINI, {"cached_content": "cachedContents/1"}),
+    ],
+)
+def test_what_is_stored_at_the_vendor_is_said_to_be(dialect: Dialect, said: dict[str, Any]) -> None:
+    assert bound(said, dialect).stored
+
+
+def test_what_stands_in_the_body_is_not_stored() -> None:
+    assert not bound({"previous_response_id": None, "input": [{"role": "user", "content": "x"}]}, RESPONSES).stored
 
 
 def test_an_estimate_is_the_public_vocabularys_count() -> None:

@@ -3,8 +3,11 @@
 from typing import Any
 
 import pytest
-from tests.metering.making import call, caller, version
+from tests.metering.making import caller, version
 
+from transom.dialects.openai.chat import CHAT
+from transom.dialects.openai.responses import RESPONSES
+from transom.dialects.translate import Dialect
 from transom.errors import Forbidden, InvalidRequest
 from transom.metering.accounts import Hold, Limit, Shortage
 from transom.metering.check import limit_problems, several_processes, unpriced
@@ -42,7 +45,7 @@ BOTH = version(upstreams=("vendor", "dear"), prices=(EUR,))
 
 def held(settings: LimitSettings, asked: Version = PRICED, **who: Any) -> list[tuple[str, int]]:
     found = limits(settings, versions=(asked,)).holds(
-        caller(who.get("id_", "key_a"), "students"), asked, call(BODY), NOW
+        caller(who.get("id_", "key_a"), "students"), asked, CHAT.read(BODY), NOW
     )
     return [(hold.counter, hold.amount) for hold in found]
 
@@ -92,23 +95,24 @@ def test_what_has_no_price_in_the_budgets_currency_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "word"),
+    ("dialect", "body", "word"),
     [
-        (b'{"model":"m"}', "max_tokens"),
-        (b'{"max_tokens":9,"tools":[{"type":"web_search"}]}', "runs itself"),
-        (b'{"max_tokens":9,"previous_response_id":"r"}', "stored"),
+        (CHAT, b'{"model":"m","messages":[]}', "max_tokens"),
+        (CHAT, b'{"model":"m","messages":[],"max_tokens":9,"tools":[{"type":"web_search"}]}', "runs itself"),
+        (RESPONSES, b'{"model":"m","max_output_tokens":9,"previous_response_id":"r"}', "stored"),
     ],
 )
-def test_what_has_no_bound_is_refused(body: bytes, word: str) -> None:
+def test_what_has_no_bound_is_refused(dialect: Dialect, body: bytes, word: str) -> None:
+    asked = dialect.read(body)
     with pytest.raises(InvalidRequest, match=word) as refused:
-        limits(LimitSettings(money=money()), versions=(PRICED,)).holds(caller("a"), PRICED, call(body), NOW)
+        limits(LimitSettings(money=money()), versions=(PRICED,)).holds(caller("a"), PRICED, asked, NOW)
     assert refused.value.code == "unbounded_cost"
 
 
 def test_what_is_stored_is_bounded_by_the_longest_input() -> None:
     known = version(prices=(EUR,), max_input_tokens=5000)
-    body = b'{"max_tokens":9,"previous_response_id":"r"}'
-    (hold,) = limits(LimitSettings(money=money()), versions=(known,)).holds(caller("a"), known, call(body), NOW)
+    asked = RESPONSES.read(b'{"model":"m","max_output_tokens":9,"previous_response_id":"r"}')
+    (hold,) = limits(LimitSettings(money=money()), versions=(known,)).holds(caller("a"), known, asked, NOW)
     assert hold.amount == 5000 * 100 + 9 * 200 + 1
 
 

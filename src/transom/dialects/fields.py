@@ -4,6 +4,8 @@ Of a key that stands twice some readers take the first, most the last; and some 
 request travels on as it was written, so the upstream might serve something else than what policy ruled on.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from transom.errors import InvalidRequest
@@ -18,12 +20,15 @@ _OBJECT = dict[_Key, msgspec.Raw]
 
 
 class Fields:
-    """Names that may each stand once at the top level of a body, spelled as they are here: in lower case."""
+    """Names that may each stand once at the top level of a body (or of an object in it), spelled as they are here."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self._names = frozenset(names)
+    def __init__(self, names: tuple[str, ...], also: Mapping[str, str] = {}, *, at: str = "") -> None:
+        """`also`: other spellings that mean one of the names. `at`: what stands before a name where it is told."""
+        self._spelled = {name.casefold(): name for name in (*names, *also)}
+        self._means = {**{name: name for name in names}, **also}
+        self._at = at
 
-    def check(self, body: bytes) -> None:
+    def check(self, body: bytes | msgspec.Raw) -> None:
         """Raise `InvalidRequest`, naming the field, where one stands twice or in other letters.
 
         Raises `msgspec.DecodeError` where `body` is no JSON object.
@@ -31,11 +36,12 @@ class Fields:
         seen: set[str] = set()
 
         def look(_: type, key: str) -> _Key:
-            name = key.casefold()  # as widely as any reader does: a long s is an s to Go
-            if name in self._names:
-                if name in seen or name != key:
-                    raise _ambiguous(name)
-                seen.add(name)
+            name = self._spelled.get(key.casefold())  # as widely as any reader does: a long s is an s to Go
+            if name is not None:
+                field = self._means[name]
+                if field in seen or name != key:
+                    raise _ambiguous(self._at + name)
+                seen.add(field)
             return _KEY
 
         msgspec.json.decode(body, type=_OBJECT, dec_hook=look)

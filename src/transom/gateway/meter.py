@@ -112,7 +112,7 @@ async def _counted(outcome: Outcome, call: Call, version: Version) -> Usage:
 
 def _about(call: Call, version: Version) -> int:
     """Say about how many tokens a call will use: four bytes of text each, and as many as it may be answered with."""
-    bound = bound_of(call.body, version)
+    bound = bound_of(call, version)
     return (len(call.body) if bound.input is None else bound.input) // 4 + (bound.output or 0)
 
 

@@ -1,5 +1,6 @@
-"""What a request may use up at most, before it is asked: tokens in and out. Read from the body alone.
+"""What a request may use up at most, before it is asked: tokens in and out. Read from the call alone.
 
+- An answer's length: the fields that its own dialect has for that. What other dialects call theirs no upstream heeds.
 - Text: byte-level tokenizers make at most one token of a byte, and everything a model is told stands in the body, whose
   JSON is never shorter than its text. What templates add to a message is less than the JSON around it; `_AROUND` covers
   what they add to the whole.
@@ -13,16 +14,11 @@ from typing import Any, Final
 
 import msgspec
 
-from transom.values import Version
+from transom.values import Call, Version
 
 _AROUND: Final = 1024
 _IMAGE: Final = 50_000
 _DOCUMENT: Final = 1_000_000
-_OUTPUT = ("max_completion_tokens", "max_output_tokens", "max_tokens", "maxOutputTokens")
-_ANSWERS = ("n", "candidateCount")
-_CONFIGURATION = ("generationConfig", "generation_config")
-_STORED = ("previous_response_id", "conversation", "prompt", "cachedContent", "cached_content")
-"""Fields that make the vendor add what is stored there."""
 _VENDORS_TOOLS = ("web_search_options", "mcp_servers")
 """Fields that make the vendor run tools, besides `tools`."""
 _OWN_TOOLS = frozenset(("function", "custom"))
@@ -40,22 +36,21 @@ class Bound(msgspec.Struct, frozen=True):
     stored: bool = False
 
 
-def bound_of(body: bytes, version: Version) -> Bound:
-    """Say what a request may use up of `version` at most. The body is a JSON object by now."""
-    said: dict[str, Any] = msgspec.json.decode(body)
-    output = 0 if version.kind == "embedding" else _output(said, version)
-    return Bound(_input(body, said), output, stored=any(said.get(name) for name in _STORED))
+def bound_of(call: Call, version: Version) -> Bound:
+    """Say what a call may use up of `version` at most. Its body is a JSON object by now."""
+    said: dict[str, Any] = msgspec.json.decode(call.body)
+    output = 0 if version.kind == "embedding" else _output(call, said, version)
+    return Bound(_input(call.body, said), output, stored=call.stored)
 
 
-def _output(said: dict[str, Any], version: Version) -> int | None:
-    places = [said, *(said[name] for name in _CONFIGURATION if isinstance(said.get(name), dict))]
-    answers = _asked(places, _ANSWERS)
-    tokens = _asked(places, _OUTPUT)
+def _output(call: Call, said: dict[str, Any], version: Version) -> int | None:
+    answers = _whole(call.answers)
+    tokens = _whole(call.longest)
     if answers is None or tokens is None:
         return None
     bounds = [] if version.max_output_tokens is None else [version.max_output_tokens]
-    if tokens:
-        bounds.append(max(0, *tokens))
+    if tokens and min(tokens) > 0:  # less is none at all to some servers
+        bounds.append(max(tokens))
     if not bounds:
         return None
     return (min(bounds) + _predicted(said)) * max(1, *answers, 1)
@@ -76,7 +71,7 @@ def _has_own_tools(said: dict[str, Any]) -> bool:
     for tool in tools if isinstance(tools, list) else ():
         if not isinstance(tool, dict):
             continue
-        if "type" in tool and tool["type"] not in _OWN_TOOLS:
+        if "type" in tool and not (isinstance(tool["type"], str) and tool["type"] in _OWN_TOOLS):
             return True
         if "type" not in tool and not tool.keys() <= {
             "functionDeclarations",
@@ -142,7 +137,8 @@ def _predicted(said: dict[str, Any]) -> int:
     return len(msgspec.json.encode(said["prediction"])) if said.get("prediction") else 0
 
 
-def _asked(places: list[dict[str, Any]], names: tuple[str, ...]) -> list[int] | None:
-    """Return what the request says in these fields; `None` where it says what is no whole number."""
-    said = [value for place in places for name in names if (value := place.get(name)) is not None]
-    return said if all(type(value) is int for value in said) else None
+def _whole(values: tuple[object, ...]) -> list[int] | None:
+    """Return what is said in some fields; `None` where one says what is no whole number."""
+    said = [value for value in values if value is not None]
+    numbers = [value for value in said if isinstance(value, int) and not isinstance(value, bool)]
+    return numbers if len(numbers) == len(said) else None

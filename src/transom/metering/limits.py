@@ -98,7 +98,7 @@ class Limits:
         for rule in rules:
             amount = 1
             if rule.limit.kind != CALLS:
-                bound = bound or bound_of(call.body, version)
+                bound = bound or bound_of(call, version)
                 amount = self._most(rule, version, bound, moment.date().isoformat())
             if amount:
                 window, ends = _window(rule.per, moment)

@@ -57,7 +57,9 @@ class Safeguards:
         if safeguard is None:
             return Verdict(name, "prompt", "not run", (), 0, "not configured")
         if call.opaque:
-            return Verdict(name, "prompt", "not run", (), 0, "token arrays cannot be read")
+            return Verdict(
+                name, "prompt", "not run", (), 0, "token arrays, and what is stored at the vendor, cannot be read"
+            )
         findings = safeguard.find(call.texts)
         verdict = self._settings[name].verdict if findings else "pass"
         return Verdict(name, "prompt", verdict, findings, _size(call.texts), "every string, whole")

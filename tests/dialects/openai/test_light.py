@@ -38,6 +38,7 @@ def test_a_request_is_read_and_travels_on_as_it_is() -> None:
         {"conversation": {"id": "conv_1"}},
         {"prompt": {"id": "pmpt_1"}},
         {"input": [{"role": "user", "content": "a"}, {"type": "item_reference", "id": "msg_1"}]},
+        {"input": [{"id": "msg_1"}]},
     ],
 )
 def test_what_is_kept_elsewhere_no_safeguard_can_read(fields: dict[str, object]) -> None:
@@ -53,6 +54,9 @@ def test_what_is_kept_elsewhere_no_safeguard_can_read(fields: dict[str, object])
         (b'{"model": "m", "stream": "yes"}', "stream"),
         (b'{"model": "m", "input": "a", "model": "n"}', "model"),
         (b'{"model": "m", "Previous_response_id": "r"}', "previous_response_id"),
+        (b'{"model": "m", "background": true}', "background"),
+        (b'{"model": "m", "background": false, "Background": true}', "background"),
+        (b'{"model": "m", "max_output_tokens": 9, "max_output_tokens": 1}', "max_output_tokens"),
         (b"[]", None),
         (b"{", None),
     ],
@@ -67,7 +71,8 @@ def test_a_field_that_is_wrong_is_named(body: bytes, param: str | None) -> None:
     ("said", "facts"),
     [
         ({"model": "v", "status": "completed", "output": [], "usage": USAGE}, Facts(True, "v", COUNTED)),
-        ({"model": "v", "status": "queued", "output": [], "usage": None}, Facts(True, "v")),
+        ({"model": "v", "status": "queued", "output": [], "usage": None}, Facts(False, "v")),
+        ({"model": "v", "status": "in_progress", "output": []}, Facts(False, "v")),
         ({"model": "v", "status": "failed", "output": [], "error": {"message": "x"}}, Facts(True, "v", failed=True)),
         ({"error": {"message": "x"}}, Facts(False, failed=True)),
         ([], Facts(False)),

@@ -29,10 +29,11 @@ class _Request(msgspec.Struct):
     model: str
     messages: list[msgspec.Raw]
     stream: bool | None = None
+    max_tokens: object = None
 
 
 _requests = msgspec.json.Decoder(_Request)
-_fields = Fields(_Request.__struct_encode_fields__)
+_fields = Fields((*_Request.__struct_encode_fields__, "mcp_servers", "tools"))
 
 
 class AnthropicMessages:
@@ -61,7 +62,14 @@ class AnthropicMessages:
     def read(self, body: bytes) -> Call:
         """Read of a request what the door itself must know; a request to count tokens is read the same way."""
         request = decode_request(_requests, _fields, body)
-        return Call("infer", RequestedModel(request.model), request.stream is True, body, strings(body))
+        return Call(
+            "infer",
+            RequestedModel(request.model),
+            request.stream is True,
+            body,
+            strings(body),
+            longest=(request.max_tokens,),
+        )
 
     def path(self, model: UpstreamModel, *, stream: bool) -> bytes:  # noqa: ARG002 - one path for all
         """Return the path below a base URL that ends with `/v1`."""

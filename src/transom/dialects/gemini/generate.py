@@ -23,17 +23,34 @@ from transom.dialects.middle import Answer, Request
 from transom.dialects.model_name import swap_model
 from transom.dialects.strings import strings
 from transom.dialects.translate import EVENT_STREAM, DialectName, Facts, Translating
-from transom.errors import Refusal
+from transom.errors import InvalidRequest, Refusal
 from transom.values import Call, RequestedModel, UpstreamModel
+
+_NULL = msgspec.Raw(b"null")
+_TOKENS = ("maxOutputTokens", "max_output_tokens")
+_ANSWERS = ("candidateCount", "candidate_count")
 
 
 class _Request(msgspec.Struct):
     contents: list[msgspec.Raw]
     model: str | None = None
+    configuration: msgspec.Raw = msgspec.field(default=_NULL, name="generationConfig")
+    configuration_too: msgspec.Raw = msgspec.field(default=_NULL, name="generation_config")
+    kept: object = msgspec.field(default=None, name="cachedContent")
+    kept_too: object = msgspec.field(default=None, name="cached_content")
 
 
 _requests = msgspec.json.Decoder(_Request)
-_fields = Fields(_Request.__struct_encode_fields__)
+_configurations = msgspec.json.Decoder(dict[str, object] | None)
+_fields = Fields(
+    ("contents", "model", "generationConfig", "cachedContent", "tools"),
+    {"generation_config": "generationConfig", "cached_content": "cachedContent"},
+)
+_configured = Fields(
+    ("maxOutputTokens", "candidateCount"),
+    {"max_output_tokens": "maxOutputTokens", "candidate_count": "candidateCount"},
+    at="generationConfig.",
+)
 
 
 class Generate:
@@ -73,7 +90,17 @@ class Generate:
         """Read of a request what the door itself must know."""
         request = decode_request(_requests, _fields, body)
         check_model(request.model, self._model, "model")
-        return Call("infer", RequestedModel(self._model), self._stream, body, strings(body))
+        asked = _configuration(request.configuration) | _configuration(request.configuration_too)
+        return Call(
+            "infer",
+            RequestedModel(self._model),
+            self._stream,
+            body,
+            strings(body),
+            longest=tuple(asked.get(name) for name in _TOKENS),
+            answers=tuple(asked.get(name) for name in _ANSWERS),
+            stored=bool(request.kept or request.kept_too),
+        )
 
     def path(self, model: UpstreamModel, *, stream: bool) -> bytes:
         """Return the path below a base URL that ends with `/v1beta`."""
@@ -131,6 +158,16 @@ class Generate:
     def writer(self, request: Request) -> Writer:  # noqa: ARG002 - what was asked does not change a stream's form
         """Begin to write a stream. An array's first element is said at once: errors must have one before them."""
         return Writer(Events(), at_once=False) if self._sse else Writer(Array(), at_once=True)
+
+
+def _configuration(raw: msgspec.Raw) -> dict[str, object]:
+    try:
+        found = _configurations.decode(raw)
+        if found is not None:
+            _configured.check(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"`generationConfig` is no object: {error}.", param="generationConfig") from error
+    return found or {}
 
 
 GENERATE: Translating = Generate()

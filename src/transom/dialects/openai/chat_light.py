@@ -26,6 +26,9 @@ class _Request(msgspec.Struct):
     model: str
     messages: list[_Message]
     stream: bool | None = None
+    max_tokens: object = None
+    max_completion_tokens: object = None
+    n: object = None
 
 
 class _Choice(msgspec.Struct):
@@ -40,14 +43,22 @@ class _Response(msgspec.Struct):
 
 
 _requests = msgspec.json.Decoder(_Request)
-_fields = Fields(_Request.__struct_encode_fields__)
+_fields = Fields((*_Request.__struct_encode_fields__, "prediction", "tools", "web_search_options"))
 _responses = msgspec.json.Decoder(_Response)
 
 
 def read(body: bytes) -> Call:
     """Read a request. Raises `InvalidRequest` naming the field that is wrong."""
     request = read_request(_requests, _fields, body)
-    return Call("infer", RequestedModel(request.model), request.stream is True, body, strings(body))
+    return Call(
+        "infer",
+        RequestedModel(request.model),
+        request.stream is True,
+        body,
+        strings(body),
+        longest=(request.max_completion_tokens, request.max_tokens),
+        answers=(request.n,),
+    )
 
 
 def read_answer(body: bytes) -> Facts:

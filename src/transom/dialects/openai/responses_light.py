@@ -8,6 +8,7 @@ from transom.dialects.openai.payloads import NOTHING
 from transom.dialects.openai.usage import read_responses_usage
 from transom.dialects.strings import strings
 from transom.dialects.translate import Facts
+from transom.errors import InvalidRequest
 from transom.values import Call, RequestedModel
 
 _LAST = 3
@@ -16,6 +17,7 @@ _LAST = 3
 
 class _Item(msgspec.Struct):
     type: object = None
+    role: object = None
 
 
 class _Request(msgspec.Struct):
@@ -25,10 +27,13 @@ class _Request(msgspec.Struct):
     previous_response_id: object = None
     conversation: object = None
     prompt: object = None
+    background: object = None
+    max_output_tokens: object = None
 
 
 class _Response(msgspec.Struct):
     model: object = None
+    status: object = None
     output: list[msgspec.Raw] | None = None
     usage: msgspec.Raw = NOTHING
     error: object = None
@@ -41,7 +46,7 @@ class _Event(msgspec.Struct):
 
 
 _requests = msgspec.json.Decoder(_Request)
-_fields = Fields(_Request.__struct_encode_fields__)
+_fields = Fields((*_Request.__struct_encode_fields__, "tools"))
 _responses = msgspec.json.Decoder(_Response)
 _events = msgspec.json.Decoder(_Event)
 
@@ -53,18 +58,32 @@ def read(body: bytes) -> Call:
     is asked, and no safeguard can read it: the call says so.
     """
     request = read_request(_requests, _fields, body)
+    if request.background:
+        raise InvalidRequest(
+            "`background` is not offered: an answer that is fetched later passes this door unseen, so that nobody "
+            "checks, records or counts it. Leave it out, and stream what takes long.",
+            param="background",
+        )
     kept = request.previous_response_id or request.conversation or request.prompt or _refers(request.input)
-    model = RequestedModel(request.model)
-    return Call("infer", model, request.stream is True, body, strings(body), opaque=bool(kept))
+    return Call(
+        "infer",
+        RequestedModel(request.model),
+        request.stream is True,
+        body,
+        strings(body),
+        opaque=bool(kept),
+        longest=(request.max_output_tokens,),
+        stored=bool(kept),
+    )
 
 
 def read_answer(body: bytes) -> Facts:
-    """Read a plain answer for the record. One that is still to come in the background is whole as an answer, too."""
+    """Read a plain answer for the record. One that is still to come is none."""
     said = read_response(_responses, body)
     if said is None:
         return Facts(complete=False)
     return Facts(
-        complete=said.output is not None,
+        complete=said.output is not None and said.status not in ("queued", "in_progress"),
         model=read_name(said.model),
         usage=read_responses_usage(said.usage),
         failed=said.error is not None,
@@ -87,7 +106,10 @@ def read_stream(received: bytes) -> Facts:
 
 
 def _refers(input_: str | list[_Item] | None) -> bool:
-    return isinstance(input_, list) and any(item.type == "item_reference" for item in input_)
+    """Whether there is an item that only names one at the vendor. Its `type` may be left out, a message's too."""
+    return isinstance(input_, list) and any(
+        item.type == "item_reference" or (item.type is None and item.role is None) for item in input_
+    )
 
 
 def _first_event(received: bytes) -> list[bytes]:
