@@ -277,6 +277,14 @@ def test_a_result_may_hold_files_and_say_when_it_wants_to_be_heard() -> None:
     assert request.hints == ("contents.1.parts.0.functionResponse.scheduling",)
 
 
+def test_results_find_their_uses_by_id_in_any_order_and_by_name_in_theirs() -> None:
+    uses = [{"functionCall": {"name": "f", "id": id_}} for id_ in ("a", "b", "c", "d")]
+    answers = [{"id": "c", "name": "f"}, {"name": "f"}, {"id": "a", "name": "f"}, {"name": "f"}, {"id": "d"}]
+    results = [{"functionResponse": answer | {"response": {"output": "x"}}} for answer in answers]
+    messages = parse(contents=[{"role": "model", "parts": uses}, {"role": "user", "parts": results}]).messages
+    assert [part.id for part in messages[1].parts if isinstance(part, ToolResult)] == ["c", "a", "a", "b", "d"]
+
+
 def test_a_result_may_answer_what_is_no_longer_shown() -> None:
     result = {"functionResponse": {"id": "gone", "name": "f", "response": {"output": "a"}}}
     assert said(result) == (Message("tool", (ToolResult("gone", "f", (Text("a"),)),)),)

@@ -92,6 +92,7 @@ def _system(asked: Object) -> Iterator[Message]:
 def _messages(asked: Object) -> Iterator[Message]:
     messages = asked.need("messages", asked.objects("messages"))
     roles = [message.text("role") for message in messages]
+    last_user = max((place for place, role in enumerate(roles) if role == "user"), default=-1)
     for place, (role, message) in enumerate(zip(roles, messages, strict=True)):
         said = _BLOCKS.get(message.need("role", role))
         if said is None:
@@ -103,7 +104,7 @@ def _messages(asked: Object) -> Iterator[Message]:
         parts = read_content(content, said[1], f"a message of the role `{role}`")
         passing = role == "system" and _passing(message)
         message.done()
-        if not (passing and "user" in roles[place:]):
+        if not (passing and place < last_user):
             yield from _split(said[0], parts)
 
 

@@ -5,6 +5,9 @@ conversation sent again is the same. An id that was made here is not shown to Ge
 """
 
 import hashlib
+from collections import defaultdict, deque
+
+import msgspec
 
 from transom.dialects.gemini.wire import Object
 from transom.errors import InvalidRequest
@@ -22,22 +25,34 @@ def is_made(id_: str) -> bool:
     return id_.startswith(_MADE)
 
 
+class _Use(msgspec.Struct):
+    id: str
+    name: str
+    answered: bool = False
+
+
 class Calls:
-    """The uses of tools in a conversation that have no result yet, in order."""
+    """The uses of tools in a conversation that have no result yet."""
 
     def __init__(self) -> None:
-        self._open: list[tuple[str, str]] = []
+        self._by_id: dict[str, deque[_Use]] = defaultdict(deque)
+        self._by_name: dict[str, deque[_Use]] = defaultdict(deque)
+        """Each use stands in both, in order. One that was answered is left where it is, to be passed over."""
 
     def asked(self, id_: str, name: str) -> None:
         """Note that the model asked for a tool."""
-        self._open.append((id_, name))
+        use = _Use(id_, name)
+        self._by_id[id_].append(use)
+        self._by_name[name].append(use)
 
     def answered(self, response: Object, id_: str | None, name: str | None) -> tuple[str, str]:
         """Return the id and the tool's name of the use that `response` answers. Raises `InvalidRequest`."""
-        for index, (open_id, open_name) in enumerate(self._open):
-            if (id_ == open_id) if id_ is not None else (name == open_name):
-                del self._open[index]
-                return open_id, name or open_name
+        waiting = self._by_id[id_] if id_ is not None else self._by_name[name] if name is not None else None
+        while waiting:
+            use = waiting.popleft()
+            if not use.answered:
+                use.answered = True
+                return use.id, name or use.name
         if id_ is not None and name is not None:
             return id_, name  # it may answer a use that the conversation no longer shows
         raise InvalidRequest(

@@ -4,7 +4,7 @@ Gemini's clients keep a streamed answer as one content per chunk, so neighbourin
 and words that were cut between them are whole again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 import msgspec
@@ -24,14 +24,14 @@ _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 def read_contents(contents: list[Object]) -> tuple[Message, ...]:
     """Read a conversation. Contents without parts say nothing. Raises `InvalidRequest`."""
-    messages: list[Message] = []
     calls = Calls()
-    for content in contents:
-        for message in _messages(content, calls):
-            if messages and message.role == messages[-1].role == "assistant":
-                messages[-1] = Message("assistant", _joined(messages[-1].parts, message.parts))
-            else:
-                messages.append(message)
+    read = (message for content in contents for message in _messages(content, calls))
+    messages: list[Message] = []
+    for role, run in groupby(read, lambda message: message.role):
+        if role == "assistant":
+            messages.append(Message(role, _joined(message.parts for message in run)))
+        else:
+            messages.extend(run)
     return tuple(messages)
 
 
@@ -149,10 +149,27 @@ def _medium(part: Object) -> Image | Document:
     return medium
 
 
-def _joined(first: tuple[Part, ...], then: tuple[Part, ...]) -> tuple[Part, ...]:
-    match first[-1], then[0]:
-        case Text(text), Text(more):
-            return (*first[:-1], Text(text + more), *then[1:])
-        case Reasoning(text, None, None), Reasoning(more, signature, hidden):
-            return (*first[:-1], Reasoning(text + more, signature, hidden), *then[1:])
-    return first + then
+def _joined(pieces: Iterable[tuple[Part, ...]]) -> tuple[Part, ...]:
+    """Return what was said in pieces: words and thoughts that were cut between two of them are whole again."""
+    parts: list[Part] = []
+    words: list[str] = []
+    """Of the last of `parts`, where it is words or a thought that may go on."""
+    for piece in pieces:
+        for place, part in enumerate(piece):
+            last = parts[-1] if parts and not place else None
+            if isinstance(part, Text) and isinstance(last, Text):
+                words.append(part.text)
+            elif isinstance(part, Reasoning) and isinstance(last, Reasoning) and last == Reasoning(last.text):
+                words.append(part.text)
+                parts[-1] = Reasoning("", part.signature, part.hidden)
+            else:
+                _close(parts, words)
+                parts.append(part)
+                words = [part.text] if isinstance(part, Text | Reasoning) else []
+    _close(parts, words)
+    return tuple(parts)
+
+
+def _close(parts: list[Part], words: list[str]) -> None:
+    if len(words) > 1:
+        parts[-1] = msgspec.structs.replace(parts[-1], text="".join(words))

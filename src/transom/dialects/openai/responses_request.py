@@ -228,7 +228,8 @@ class _Turn:
 
     def say(self, parts: tuple[Part, ...]) -> None:
         """Take what the model said."""
-        self._parts = [*(self._parts or ()), *parts]
+        self._parts = self._parts or []
+        self._parts += parts
 
     def use(self, use: ToolUse) -> None:
         """Take a tool that the model wants used."""
