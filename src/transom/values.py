@@ -89,6 +89,8 @@ class Context(msgspec.Struct, frozen=True):
     """The request came from this machine."""
     flagged: bool = False
     """What is asked for is a decision that a safeguard flagged, redacted or blocked."""
+    own: bool = False
+    """What is asked for is of the caller's own decision."""
     region: str = ""
     """The region of the very upstream that is to be asked; empty where none is, or its settings name none."""
 

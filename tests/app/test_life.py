@@ -11,7 +11,7 @@ from tests.support.doors import MODELS, MakeServer
 from tests.support.server import NO_ENGINE, Answer
 from tests.support.upstream import Script, Upstream
 
-from transom.ledger.entry import PolicyEntry, SettingsEntry
+from transom.ledger.acts import PolicyEntry, SettingsEntry
 
 
 def test_a_restart_keeps_everything(make_server: MakeServer, vendor: Upstream) -> None:

@@ -332,6 +332,11 @@ def test_a_database_of_a_newer_version_is_left_alone(copied: Server) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_starter_policies_are_printed_as_they_are_written(copied: Server) -> None:
+    done = copied.run("config", "starter")
+    assert (done.returncode, done.stdout) == (0, (copied.home.policies / "starter.cedar").read_text())
+
+
 def test_no_command_brings_an_older_database_up_to_date(
     copied: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

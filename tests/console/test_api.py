@@ -13,7 +13,7 @@ from tests.support.upstream import Upstream
 
 from transom.callers.issue import Terms
 from transom.console.app import ROUTES
-from transom.ledger.entry import KeyEntry
+from transom.ledger.acts import KeyEntry
 
 _DELEGATE = """
 @id("operators-everything") permit (principal in Group::"operators", action, resource);

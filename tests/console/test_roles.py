@@ -13,7 +13,7 @@ from transom.console.app import ROUTES
 from transom.console.sessions import Sessions
 from transom.console.site import Route
 
-READ: set[str | None] = {"view_console", "read_budgets", "read_decisions"}
+READ: set[str | None] = {"view_console", "read_budgets", "read_decisions", "read_content"}
 ROLES: dict[str, set[str | None]] = {
     "operators": {route.action for route in ROUTES},
     "auditors": READ,

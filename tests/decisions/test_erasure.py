@@ -9,9 +9,10 @@ from tests.support.server import NO_ENGINE
 
 from transom.decisions import store
 from transom.decisions.governance import erase_expired
-from transom.decisions.store import ContentRow
+from transom.decisions.store import ContentRow, KeyRow
 from transom.errors import StorageError
-from transom.ledger.entry import ErasureEntry, decode, new_id
+from transom.ledger.acts import ErasureEntry
+from transom.ledger.entry import decode, new_id
 from transom.storage.engine import Database
 
 NOW = 1_795_500_000_000
@@ -21,14 +22,21 @@ CREATE TRIGGER refuse_it BEFORE INSERT ON entry WHEN NEW.type = 'erasure/1' BEGI
 
 
 def keep(database: Database, count: int, expires: int) -> None:
-    rows = [ContentRow(new_id(NOW), "prompt", b"key", b"sealed", expires) for _ in range(count)]
+    rows = [ContentRow(new_id(NOW), "prompt", b"sealed", expires) for _ in range(count)]
     with database.begin() as connection:
+        store.insert_keys(connection, [KeyRow(row.decision, b"wrapped") for row in rows])
         store.insert_contents(connection, rows)
 
 
 def kept(database: Database) -> int:
     with database.begin(write=False) as connection:
         return int(connection.execute(text("SELECT count(*) FROM content")).scalar_one())
+
+
+def keys(database: Database) -> int:
+    """How many decisions have a key that is not erased."""
+    with database.begin(write=False) as connection:
+        return int(connection.execute(text("SELECT count(wrapped) FROM record_key WHERE erased IS NULL")).scalar_one())
 
 
 def recorded(database: Database) -> list[int]:
@@ -48,7 +56,7 @@ def test_what_is_past_its_retention_goes_batch_by_batch_and_nothing_else(databas
     keep(database, 2, NOW + 1)
     assert [erase(database, 3) for _ in range(3)] == [3, 2, 0]
     assert recorded(database) == [3, 2]
-    assert kept(database) == 2
+    assert (kept(database), keys(database)) == (2, 2)
 
 
 def test_two_that_erase_at_once_count_no_row_twice(database: Database) -> None:

@@ -85,7 +85,7 @@ class Written:
         decision = DecisionId(id_)
         write = Write(
             [EntryRow(decision, "decision/1", "here", id_.encode())],
-            [ContentRow(decision, "prompt", b"key", b"sealed", 9)],
+            [ContentRow(decision, "prompt", b"sealed", 9)],
             caller=None if caller is None else Caller(CallerId(caller), caller, (), Pseudonym("p")),
             opens=decision,
         )
@@ -95,7 +95,7 @@ class Written:
         id_ = after.entries[0].decision
         assert id_ is not None
         row = EntryRow(id_, "outcome/1", "here", b"end of " + id_.encode())
-        return Write([row], [ContentRow(id_, "answer", b"key", b"sealed", 9)], closes=id_, after=after)
+        return Write([row], [ContentRow(id_, "answer", b"sealed", 9)], closes=id_, after=after)
 
     def told(self, write: Write) -> Write:
         write.done = self.writer.future()
@@ -216,7 +216,7 @@ BIG = b"." * 1000
 def big(written: Written, id_: str, caller: str | None = None) -> Write:
     """A decision with a long prompt."""
     write = written.opening(id_, caller)
-    write.contents = [ContentRow(DecisionId(id_), "prompt", b"key", BIG, 9)]
+    write.contents = [ContentRow(DecisionId(id_), "prompt", BIG, 9)]
     return write
 
 

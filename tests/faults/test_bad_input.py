@@ -12,7 +12,8 @@ from tests.support.server import NO_ENGINE, Server
 from tests.support.upstream import Upstream
 from tests.support.wire import Reply, ask, chat, chunk, closed, connected, read, request, until
 
-from transom.ledger.entry import AccessEntry, OutcomeEntry
+from transom.ledger.acts import AccessEntry
+from transom.ledger.entry import OutcomeEntry
 
 CHAT = "/v1/chat/completions"
 LIMITS = """

@@ -8,7 +8,7 @@ from tests.support.doors import Door, MakeServer
 from tests.support.server import NO_ENGINE
 from tests.support.upstream import Upstream
 
-from transom.ledger.entry import AccessEntry
+from transom.ledger.acts import AccessEntry
 
 SEEN = {
     "operators": {"open", "closed", "internal", "hosted", "two", "two@1"},

@@ -11,7 +11,7 @@ from tests.support.doors import MODELS, Door, MakeServer
 from tests.support.server import NO_ENGINE, Server
 from tests.support.upstream import Script, Upstream
 
-from transom.ledger.entry import ErasureEntry
+from transom.ledger.acts import ErasureEntry
 from transom.ledger.verify import verify_all
 
 TOKEN = "ghp_" + "Zq9" * 14

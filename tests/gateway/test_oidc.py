@@ -10,7 +10,7 @@ from tests.support.server import NO_ENGINE, Server
 from tests.support.upstream import Upstream
 
 from transom.callers.oidc import caller_id
-from transom.ledger.entry import SubjectEntry
+from transom.ledger.acts import SubjectEntry
 
 WORKERS = 2
 

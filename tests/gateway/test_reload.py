@@ -11,7 +11,8 @@ from tests.support.doors import MODELS, Door, MakeServer
 from tests.support.server import NO_ENGINE, Server
 from tests.support.upstream import Script, Upstream, event
 
-from transom.ledger.entry import PolicyEntry, SettingsEntry
+from transom.app.reload import FILES
+from transom.ledger.acts import ModelEntry, PolicyEntry, SettingsEntry
 
 STRICT = """@id("operators-only")
 permit (principal in Group::"operators", action, resource);
@@ -227,3 +228,30 @@ def test_limits_are_not_taken_up_by_several_workers(make_server: MakeServer, ven
     assert server.log.count(f"transom.toml:{line}:3: limits: Rates are counted in one process") == 2
     key = server.issue("d", "developers").key
     assert {server.chat("closed", key).status for _ in range(3)} == {200}
+
+
+def test_versions_that_come_change_and_go_are_entries(make_server: MakeServer, vendor: Upstream) -> None:
+    """However many processes read the files, and however often: what is on record already is not said again."""
+    models = NO_ENGINE + MODELS.format(url=vendor.url)
+    server = make_server(models, workers=2).start()
+    server.stop()
+    server.start()
+
+    def said() -> list[tuple[str, str]]:
+        return [(each.event, each.version) for each in server.entries() if isinstance(each, ModelEntry)]
+
+    until(said)
+    first = said()
+    assert {event for event, _ in first} == {"added"}
+    assert len(set(first)) == len(first)
+    server.home.settings.write_text(models + '[models.late]\nroute = ["vendor"]\n')
+    until(lambda: len(said()) > len(first))
+    server.home.settings.write_text(models + '[models.late]\nroute = ["vendor"]\nrung = "hosted"\n')
+    until(lambda: ("changed", "late@1") in said())
+    server.home.settings.write_text(models)
+    until(lambda: ("removed", "late@1") in said())
+    assert said()[len(first) :] == [("added", "late@1"), ("changed", "late@1"), ("removed", "late@1")]
+    entry = next(each for each in server.entries() if isinstance(each, ModelEntry) and each.event == "changed")
+    with server.stores() as stores:
+        assert entry.by == stores.keys.pseudonym(FILES)
+    assert (entry.rung, server.stop()) == ("hosted", 0)

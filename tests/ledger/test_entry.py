@@ -1,6 +1,7 @@
 import uuid
 from collections.abc import Callable
 from datetime import datetime
+from typing import get_args
 
 import msgspec
 import pytest
@@ -10,21 +11,32 @@ from hypothesis import strategies as st
 from tests.ledger.making import DIGEST, NOW, decision, outcome
 
 from transom.errors import LedgerError
+from transom.ledger.acts import (
+    AccessEntry,
+    ErasureEntry,
+    EvidenceEntry,
+    FlawEntry,
+    GateEntry,
+    GrantEntry,
+    KeyEntry,
+    LookEntry,
+    ModelEntry,
+    NotePart,
+    PolicyEntry,
+    ReleaseEntry,
+    RepairEntry,
+    SettingsEntry,
+    SignerEntry,
+    SubjectEntry,
+)
 from transom.ledger.entry import (
     MAX_BYTES,
-    MAX_INTEGER,
-    AccessEntry,
     AnswerPart,
     AttemptPart,
     CommitmentPart,
     CostPart,
     Entry,
-    ErasureEntry,
-    KeyEntry,
     ObligationsPart,
-    PolicyEntry,
-    SettingsEntry,
-    SubjectEntry,
     TimesPart,
     UsagePart,
     VerdictPart,
@@ -34,10 +46,12 @@ from transom.ledger.entry import (
     timestamp,
     type_of,
 )
-from transom.values import Pseudonym
+from transom.ledger.fields import MAX_INTEGER
+from transom.values import DecisionId, Pseudonym
 
 COMMITMENT = "A" * 43 + "="
 WHEN = timestamp(NOW)
+WHO = Pseudonym("p_" + "0" * 20)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 counts = st.integers(0, MAX_INTEGER)
@@ -118,7 +132,56 @@ EVERY: dict[str, Callable[[], Entry]] = {
         id=new_id(NOW), at=WHEN, unidentified={"no key": 3}, anonymous={"ledger": 2}, start=WHEN, end=WHEN
     ),
     "erasure/1": lambda: ErasureEntry(id=new_id(NOW), at=WHEN, count=3, before=WHEN),
+    "model/1": lambda: ModelEntry(
+        id=new_id(NOW), at=WHEN, event="added", version="a@1", digest=DIGEST, rung="api", openness="api-only", by=WHO
+    ),
+    "grant/1": lambda: GrantEntry(
+        id=new_id(NOW), at=WHEN, event="issued", grant="g-1", subject=WHO, version="a@1", until=WHEN, by=WHO
+    ),
+    "evidence/1": lambda: EvidenceEntry(
+        id=new_id(NOW), at=WHEN, version="a@1", kind="evaluation", digest=DIGEST, by=WHO
+    ),
+    "flaw/1": lambda: FlawEntry(
+        id=new_id(NOW), at=WHEN, event="reported", flaw="f-1", version="a@1", digest=DIGEST, by=WHO
+    ),
+    "gate/1": lambda: GateEntry(
+        id=new_id(NOW), at=WHEN, version="a@1", rung="gated", gate="scans", result="passed", evidence=(DIGEST,), by=WHO
+    ),
+    "release/1": lambda: ReleaseEntry(
+        id=new_id(NOW), at=WHEN, version="a@1", component="weights", before="api", after="gated", by=WHO
+    ),
+    "look/1": lambda: LookEntry(
+        id=new_id(NOW),
+        at=WHEN,
+        by=WHO,
+        decision=DecisionId(new_id(NOW)),
+        reason="audit",
+        note=NotePart(commitment=COMMITMENT, size=4),
+        via=DecisionId(new_id(NOW)),
+    ),
+    "signer/1": lambda: SignerEntry(id=new_id(NOW), at=WHEN, event="begun", vkey="a+1+b", by=WHO),
+    "repair/1": lambda: RepairEntry(id=new_id(NOW), at=WHEN, what="tile", name="tile/0/000", cause="altered"),
 }
+
+
+def test_every_type_is_tried() -> None:
+    assert {each.__struct_config__.tag for each in get_args(Entry)} == set(EVERY)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: decision(action=1),
+        lambda: decision(prompt=CommitmentPart(commitment="hello", size=4)),
+        lambda: ModelEntry(id=new_id(NOW), at=WHEN, event="added", version="no version"),
+        lambda: LookEntry(id=new_id(NOW), at=WHEN, by=WHO, reason="Because I was asked to."),
+        lambda: ErasureEntry(id=new_id(NOW), at=WHEN, count=-1),
+        lambda: SignerEntry(id=new_id(NOW), at=WHEN, event="begun", vkey="v", by=Pseudonym("ada@example.org")),
+    ],
+)
+def test_what_could_not_be_read_back_is_never_written(wrong: Callable[[], Entry]) -> None:
+    with pytest.raises(LedgerError, match="not as its type's schema says"):
+        encode(wrong())
 
 
 @pytest.mark.parametrize("kind", EVERY)

@@ -4,13 +4,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert, text
+from sqlalchemy import delete, insert, text
 from tests.ledger import outsider
 from tests.ledger.making import NOW, Home, decision, outcome, requests
 
 from transom.errors import LedgerError
+from transom.ledger.acts import ErasureEntry
 from transom.ledger.checkpoint import Checkpoint
-from transom.ledger.entry import AnswerPart, CommitmentPart, DecisionEntry, Entry, ErasureEntry, new_id, timestamp
+from transom.ledger.entry import AnswerPart, CommitmentPart, DecisionEntry, Entry, new_id, timestamp
 from transom.ledger.proof import prove
 from transom.ledger.seal import Part, Vault
 from transom.ledger.verify import Report, verify_all, verify_log
@@ -185,8 +186,10 @@ def with_content(home: Home) -> tuple[DecisionEntry, Vault]:
 
 
 def keep(home: Home, decided: str, part: Part, key: bytes, sealed: bytes) -> None:
-    row = {"decision": decided, "part": part, "key": key, "sealed": sealed, "expires": 1}
+    row = {"decision": decided, "part": part, "sealed": sealed, "expires": 1}
     with home.database.begin() as connection:
+        connection.execute(delete(tables.record_key).where(tables.record_key.c.decision == decided))
+        connection.execute(insert(tables.record_key), [{"decision": decided, "wrapped": key}])
         connection.execute(insert(tables.content), [row])
 
 
@@ -222,7 +225,7 @@ def run(home: Home, sql: str) -> None:
         ("DELETE FROM checkpoint", "only published"),
         ("UPDATE content SET decision = 'other' WHERE part = 'prompt'", "decision other, prompt: No entry commits"),
         ("UPDATE content SET sealed = zeroblob(99) WHERE part = 'answer'", "answer: The answer of decision"),
-        ("UPDATE content SET key = zeroblob(60)", "prompt: The prompt of decision"),
+        ("UPDATE record_key SET wrapped = zeroblob(60)", "prompt: The prompt of decision"),
     ],
 )
 def test_what_the_database_hides_is_found(home: Home, harm: str, found: str) -> None:
@@ -247,7 +250,7 @@ AT_4 = "checkpoint of size 4 in the database"
         ("entry", "body = CAST(body AS TEXT) WHERE id = 3", ROW),
         *[("entry", f"body = {value} WHERE id = 3", ROW) for value in (TEXT, "7", "7.5", "NULL")],
         *[("entry", f"body = {value} WHERE id = 5", "prompt: No entry commits") for value in (TEXT, "7", "NULL")],
-        *[("content", f"key = {value}", KEPT) for value in (TEXT, "7", "NULL")],
+        *[("record_key", f"wrapped = {value}", KEPT) for value in (TEXT, "7", "NULL")],
         *[("content", f"sealed = {value}", KEPT) for value in (TEXT, "7", "NULL")],
         ("checkpoint", f"root = {TEXT} WHERE size = 4", AT_4),
         ("checkpoint", "note = CAST(note AS BLOB) WHERE size = 4", AT_4),

@@ -120,3 +120,29 @@ def test_an_older_database_waits_for_the_start(
     migrate(database)
     ensure_schema(database)
     assert "made_by_the_next_version" in tables(database)
+
+
+def test_keys_move_out_of_contents_and_back(database: Database) -> None:
+    """Whatever was sealed before can be opened after the step, and after the way back; what was erased stays so."""
+    migrate(database, "0003")
+    before = "INSERT INTO content (decision, part, key, sealed, expires) VALUES (:decision, :part, :key, :sealed, 9)"
+    rows = [
+        {"decision": decision, "part": part, "key": decision.encode(), "sealed": part.encode()}
+        for decision in ("one", "two")
+        for part in ("answer", "prompt")
+    ]
+    with database.begin() as connection:
+        connection.execute(text(before), rows)
+    migrate(database)
+    with database.begin() as connection:
+        keys = connection.execute(text("SELECT decision, wrapped FROM record_key ORDER BY decision")).all()
+        assert [(row.decision, bytes(row.wrapped)) for row in keys] == [("one", b"one"), ("two", b"two")]
+        connection.execute(text("UPDATE record_key SET wrapped = NULL, erased = 1 WHERE decision = 'two'"))
+    with database.begin() as connection:
+        command.downgrade(config(connection), "0003")
+    with database.begin(write=False) as connection:
+        kept = connection.execute(text("SELECT decision, part, key, sealed FROM content ORDER BY decision, part")).all()
+    assert [(row.decision, row.part, bytes(row.key), bytes(row.sealed)) for row in kept] == [
+        ("one", "answer", b"one", b"answer"),
+        ("one", "prompt", b"one", b"prompt"),
+    ]

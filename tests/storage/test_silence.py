@@ -133,7 +133,7 @@ def test_a_commit_to_a_silent_server_fails_and_is_written_once(
     """TCP sees no harm: everything that is sent is acknowledged by somebody."""
     monkeypatch.setattr(postgres, "SILENT_SECONDS", 0.5)
     decision = DecisionId("a")
-    write = Write([EntryRow(decision, "x", "i", b"a")], [ContentRow(decision, "prompt", b"key", b"sealed", 9)])
+    write = Write([EntryRow(decision, "x", "i", b"a")], [ContentRow(decision, "prompt", b"sealed", 9)])
 
     async def work(database: Database) -> None:
         writer = GroupCommit(database, Standing(), patience=60.0)

@@ -14,7 +14,8 @@ from transom.decisions.governance import erase_expired
 from transom.decisions.recover import recover
 from transom.decisions.writer import end_buried
 from transom.errors import ConfigError, NotDurable, StorageError
-from transom.ledger.entry import AccessEntry, new_id, timestamp
+from transom.ledger.acts import AccessEntry
+from transom.ledger.entry import new_id, timestamp
 from transom.metering.settings import AlertSettings
 from transom.metering.store import forget
 

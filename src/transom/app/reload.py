@@ -17,12 +17,17 @@ from transom.app.declared import (
     stamps,
 )
 from transom.app.engine_news import EngineLink
-from transom.errors import ConfigError, ConfigErrors, NotDurable, TransomError
+from transom.decisions.governance import record_models
+from transom.errors import ConfigError, ConfigErrors, NotDurable, StorageError, TransomError
 from transom.gateway.running import Running
-from transom.ledger.entry import PolicyEntry, SettingsEntry, new_id, timestamp
+from transom.ledger.acts import PolicyEntry, SettingsEntry
+from transom.ledger.entry import new_id, timestamp
+from transom.values import CallerId
 
 _log = logging.getLogger("transom.reload")
 _LOOK_SECONDS = 0.5
+FILES = CallerId("files")
+"""Who has files taken up that changed on disk, or that are read at a start."""
 
 
 class Reloader:
@@ -50,15 +55,15 @@ class Reloader:
                 except ConfigError:
                     continue  # said in the log and on the page; the running set stays
 
-    async def reload(self) -> Running:
+    async def reload(self, by: CallerId = FILES) -> Running:
         """Read everything again and put it in force. Raises `ConfigError` with every place; then nothing changes.
 
-        One at a time: of two that overlap, the one that read older files might win.
+        `by`: who asked for it. One at a time: of two that overlap, the one that read older files might win.
         """
         async with self._turn:
-            return await self._reload()
+            return await self._reload(by)
 
-    async def _reload(self) -> Running:
+    async def _reload(self, by: CallerId) -> Running:
         door = self._parts.door
         before = door.running
         try:
@@ -84,7 +89,7 @@ class Reloader:
         for issuer, provider in before.providers.items():
             if running.providers.get(issuer) is not provider:
                 provider.retire()
-        await note_in_force(self._parts, before)
+        await note_in_force(self._parts, before, by)
         return running
 
     def _read(self, before: Running) -> tuple[Settings, Running]:
@@ -117,14 +122,17 @@ class Reloader:
         )
 
 
-async def note_in_force(parts: Parts, before: Running | None) -> None:
-    """Write into the ledger what has come into force since `before`."""
+async def note_in_force(parts: Parts, before: Running | None, by: CallerId = FILES) -> None:
+    """Write into the ledger what has come into force since `before`, and who had it read."""
     running = parts.door.running
     now = time.time_ns() // 1_000_000
+    who = parts.stores.keys.pseudonym(by)
     try:
         if before is None or before.policies.digest != running.policies.digest:
             policies = running.policies
-            entry = PolicyEntry(id=new_id(now), at=timestamp(now), digest=policies.digest, files=dict(policies.files))
+            entry = PolicyEntry(
+                id=new_id(now), at=timestamp(now), digest=policies.digest, files=dict(policies.files), by=who
+            )
             await parts.door.decisions.note(entry)
         if before is None or _declared(before) != _declared(running):
             await parts.door.decisions.note(
@@ -134,13 +142,20 @@ async def note_in_force(parts: Parts, before: Running | None) -> None:
                     settings=running.settings_digest,
                     registry=running.registry.digest,
                     prices=running.prices.digest,
+                    safeguards=running.safeguards.digest,
                     build=BUILD,
+                    by=who,
                 )
             )
-    except NotDurable:
+        if before is None or before.registry.digest != running.registry.digest:
+            keys, versions = parts.stores.keys, running.registry.versions
+            await parts.stores.database.run(
+                lambda connection: record_models(connection, keys, versions, by=by), write=True
+            )
+    except (NotDurable, StorageError):
         # It stays in line and is written when the database can be; every decision names the digests meanwhile.
         _log.warning("what came into force is not yet on record")
 
 
-def _declared(running: Running) -> tuple[str, str, str]:
-    return running.settings_digest, running.registry.digest, running.prices.digest
+def _declared(running: Running) -> tuple[str, ...]:
+    return running.settings_digest, running.registry.digest, running.prices.digest, running.safeguards.digest

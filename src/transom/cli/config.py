@@ -6,6 +6,7 @@ from transom.app.build import open_declared_database
 from transom.app.declared import read_running, read_settings
 from transom.app.home import find_home, prepare
 from transom.cli.common import AsJson, console, print_json
+from transom.policy.vocabulary import starter_files
 
 app = typer.Typer(help="Check the declared files.", no_args_is_help=True)
 
@@ -34,6 +35,12 @@ def check(as_json: AsJson = False) -> None:
         f"in {len(running.policies.files)} files.",
         soft_wrap=True,
     )
+
+
+@app.command("starter")
+def starter() -> None:
+    """Print the starter policies of this version, to compare with your own. Changes nothing."""
+    typer.echo("\n".join(starter_files().values()), nl=False)
 
 
 @app.callback()

@@ -155,7 +155,7 @@ async def reload(visit: Visit) -> Response:
     if take_up is None:
         raise NotFound("This process reads its files at start only. Restart it.")
     try:
-        running = await take_up()
+        running = await take_up(visit.caller.id)
     except ConfigError as error:
         raise FilesRefused(error) from error
     return _json(Reloaded(running.policies.digest, running.settings_digest, running.registry.digest))

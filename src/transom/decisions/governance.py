@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Iterable
+from typing import Literal
 
 from sqlalchemy import Connection
 
 from transom.callers import block, issue
-from transom.decisions.store import EntryRow, delete_expired, insert_entries
-from transom.ledger.entry import ErasureEntry, KeyEntry, SubjectEntry, encode, new_id, timestamp
+from transom.decisions.store import EntryRow, acts, await_inserts, delete_expired, insert_entries
+from transom.ledger.acts import ErasureEntry, KeyEntry, ModelEntry, SubjectEntry
+from transom.ledger.entry import decode, encode, new_id, timestamp
 from transom.ledger.keys import LedgerKeys
-from transom.values import CallerId
+from transom.values import CallerId, Version, VersionName
 
 TERMINAL = CallerId("terminal")
 """Who acts on this machine's terminal, with the right to read TRANSOM_HOME's files."""
@@ -58,6 +60,56 @@ def block_subject(connection: Connection, keys: LedgerKeys, issuer: str, subject
 def unblock_subject(connection: Connection, keys: LedgerKeys, issuer: str, subject: str, *, by: CallerId) -> bool:
     """Let a provider's subject in again and record it; `False` where it was not blocked."""
     return _record_subject(connection, keys, block.unblock(connection, issuer, subject), by)
+
+
+def record_models(
+    connection: Connection, keys: LedgerKeys, versions: Iterable[Version], *, by: CallerId
+) -> list[ModelEntry]:
+    """Record which model versions were added, changed or removed since the log last said; return the entries.
+
+    Of several processes that take up the same files, the first to come records them and the others find nothing to do.
+    """
+    await_inserts(connection)
+    said: dict[str, ModelEntry] = {}
+    for body in acts(connection, "model/1"):
+        act = decode(body)
+        assert isinstance(act, ModelEntry)
+        said[act.version] = act
+    now = time.time_ns() // 1_000_000
+    entries = []
+    standing = {version.name: version for version in versions}
+    for name in sorted(said.keys() | standing.keys()):
+        version, before = standing.get(VersionName(name)), said.get(name)
+        gone = before is None or before.event == "removed"
+        if version is None:
+            if not gone:
+                entries.append(_model(now, keys, "removed", name, by))
+        elif before is None or gone:
+            entries.append(_model(now, keys, "added", name, by, version))
+        elif before.digest != version.digest:
+            entries.append(_model(now, keys, "changed", name, by, version))
+    insert_entries(connection, [EntryRow(None, "model/1", "terminal", encode(entry)) for entry in entries])
+    return entries
+
+
+def _model(
+    now: int,
+    keys: LedgerKeys,
+    event: Literal["added", "changed", "removed"],
+    name: str,
+    by: CallerId,
+    version: Version | None = None,
+) -> ModelEntry:
+    return ModelEntry(
+        id=new_id(now),
+        at=timestamp(now),
+        event=event,
+        version=name,
+        digest=version.digest if version else None,
+        rung=version.rung if version else None,
+        openness=version.openness if version else None,
+        by=keys.pseudonym(by),
+    )
 
 
 def _record_subject(connection: Connection, keys: LedgerKeys, fact: block.SubjectFact | None, by: CallerId) -> bool:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from transom.decisions.store import ContentRow, EntryRow
+from transom.decisions.store import ContentRow, EntryRow, KeyRow
 from transom.decisions.writer import GroupCommit, LimitReachedError, Write
 from transom.ledger.entry import (
     AnswerPart,
@@ -42,6 +42,9 @@ from transom.values import (
     Verdict,
     Version,
 )
+
+_LONGEST = 200
+"""Of texts that come from outside, in characters."""
 
 
 class Record(msgspec.Struct, eq=False):
@@ -179,18 +182,17 @@ class Decisions:
         await done
 
     def _opening(self, record: Record) -> Write:
-        contents: list[ContentRow] = []
+        write = Write([], [])
         commitment: CommitmentPart | None = None
         if record.prompt is not None:
             retain = record.ruling.obligations.retain_seconds if record.ruling else None
             record.expires = record.at_ms + 1000 * (self.retain_seconds if retain is None else retain)
             commitment = CommitmentPart(
-                commitment=self._seal(contents, record, "prompt", record.prompt), size=len(record.prompt)
+                commitment=self._seal(write, record, "prompt", record.prompt), size=len(record.prompt)
             )
-        row = EntryRow(
-            record.id, "decision/1", self._instance, encode(_decision_entry(record, commitment, self._build))
-        )
-        return Write([row], contents)
+        body = encode(_decision_entry(record, commitment, self._build))
+        write.entries.append(EntryRow(record.id, "decision/1", self._instance, body))
+        return write
 
     def _closing(self, record: Record, outcome: Outcome) -> Write:
         if record.opening is None:
@@ -205,7 +207,7 @@ class Decisions:
         answer: AnswerPart | None = None
         if outcome.answer is not None:
             answer = AnswerPart(
-                commitment=self._seal(write.contents, record, "answer", outcome.answer),
+                commitment=self._seal(write, record, "answer", outcome.answer),
                 size=len(outcome.answer),
                 complete=outcome.complete,
             )
@@ -214,13 +216,14 @@ class Decisions:
         write.entries.append(EntryRow(record.id, "outcome/1", self._instance, body))
         self._observer.closed(record, outcome, seconds)
 
-    def _seal(self, contents: list[ContentRow], record: Record, part: Part, data: bytes) -> str:
+    def _seal(self, write: Write, record: Record, part: Part, data: bytes) -> str:
         if record.key is None:
             record.key = self._vault.record_key(record.id)
+            write.keys.append(KeyRow(record.id, record.key.wrapped))
         # What no policy has ruled on, none has allowed to be kept.
         keep = record.ruling is not None and record.ruling.obligations.record == "full"
         sealed = self._vault.seal(record.key, record.id, part, data, keep=keep)
-        contents.append(ContentRow(record.id, part, record.key.wrapped, sealed.sealed, record.expires))
+        write.contents.append(ContentRow(record.id, part, sealed.sealed, record.expires))
         return sealed.commitment
 
 
@@ -264,14 +267,18 @@ def _outcome_entry(record: Record, outcome: Outcome, answer: AnswerPart | None, 
         decision=record.id,
         status=outcome.status,
         http_status=outcome.http_status,
-        reason=outcome.reason,
+        reason=_short(outcome.reason),
         upstream=outcome.upstream,
         version=outcome.version.name if outcome.version is not None else None,
-        model=outcome.model,
+        model=_short(outcome.model),
         attempts=tuple(
             [
                 AttemptPart(
-                    upstream=a.upstream, result=a.result, milliseconds=a.milliseconds, model=a.model, waited=a.waited
+                    upstream=a.upstream,
+                    result=a.result[:_LONGEST],
+                    milliseconds=a.milliseconds,
+                    model=a.model,
+                    waited=a.waited,
                 )
                 for a in outcome.attempts
             ]
@@ -286,6 +293,11 @@ def _outcome_entry(record: Record, outcome: Outcome, answer: AnswerPart | None, 
             durable_wait=_milliseconds(record.durable_wait),
         ),
     )
+
+
+def _short(text: str | None) -> str | None:
+    """Cut what somebody else wrote: an entry that is too long could not be recorded at all."""
+    return None if text is None else text[:_LONGEST]
 
 
 def _usage(usage: Usage | None) -> UsagePart | None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, tuple_, update
 
-from transom.storage.tables import content, entry, instance
+from transom.storage.tables import content, entry, instance, record_key
 from transom.values import DecisionId
 
 
@@ -23,9 +23,15 @@ class ContentRow(NamedTuple):
 
     decision: DecisionId
     part: str
-    key: bytes
     sealed: bytes
     expires: int
+
+
+class KeyRow(NamedTuple):
+    """A row of `record_key` to be written."""
+
+    decision: DecisionId
+    wrapped: bytes
 
 
 class StoredEntry(NamedTuple):
@@ -38,7 +44,8 @@ class StoredEntry(NamedTuple):
 
 
 _ENTRY_INSERT = "INSERT INTO entry (decision, type, instance, body) VALUES "
-_CONTENT_INSERT = "INSERT INTO content (decision, part, key, sealed, expires) VALUES "
+_CONTENT_INSERT = "INSERT INTO content (decision, part, sealed, expires) VALUES "
+_KEY_INSERT = "INSERT INTO record_key (decision, wrapped) VALUES "
 _GROUPS = (64, 16, 4, 1)
 
 
@@ -50,6 +57,11 @@ def insert_entries(connection: Connection, rows: Sequence[EntryRow]) -> None:
 def insert_contents(connection: Connection, rows: Sequence[ContentRow]) -> None:
     """Store sealed content."""
     _insert(connection, _CONTENT_INSERT, rows)
+
+
+def insert_keys(connection: Connection, rows: Sequence[KeyRow]) -> None:
+    """Store the keys of decisions."""
+    _insert(connection, _KEY_INSERT, rows)
 
 
 def _insert(connection: Connection, head: str, rows: Sequence[tuple[object, ...]]) -> None:
@@ -158,6 +170,14 @@ def entries_of(connection: Connection, decision: DecisionId) -> list[StoredEntry
     return [StoredEntry(*row) for row in found]
 
 
+def acts(connection: Connection, type_: str) -> list[bytes]:
+    """Return every entry of a type that belongs to no decision, in order."""
+    found = connection.execute(
+        select(entry.c.body).where(entry.c.decision.is_(None), entry.c.type == type_).order_by(entry.c.id)
+    )
+    return [bytes(row.body) for row in found]
+
+
 def latest(connection: Connection, limit: int, before: int | None = None) -> list[StoredEntry]:
     """Return the newest decisions' opening entries, newest first, before row `before`."""
     query = (
@@ -180,7 +200,7 @@ def outcomes_of(connection: Connection, decisions: Sequence[DecisionId]) -> dict
 
 
 class StoredContent(NamedTuple):
-    """A row of `content` as stored."""
+    """A row of `content` as stored, with its decision's key."""
 
     part: str
     key: bytes
@@ -189,13 +209,17 @@ class StoredContent(NamedTuple):
 
 
 def contents_of(connection: Connection, decision: DecisionId) -> list[StoredContent]:
-    """Return what is left of a decision's prompt and answer."""
-    columns = (content.c.part, content.c.key, content.c.sealed, content.c.expires)
-    return [StoredContent(*row) for row in connection.execute(select(*columns).where(content.c.decision == decision))]
+    """Return what is left of a decision's prompt and answer, and can be opened."""
+    found = connection.execute(
+        select(content.c.part, record_key.c.wrapped, content.c.sealed, content.c.expires)
+        .join(record_key, record_key.c.decision == content.c.decision)
+        .where(content.c.decision == decision, record_key.c.wrapped.is_not(None))
+    )
+    return [StoredContent(*row) for row in found]
 
 
 def delete_expired(connection: Connection, now: int, limit: int) -> int:
-    """Delete up to `limit` content rows whose retention has ended; return how many this transaction deleted.
+    """Erase up to `limit` contents whose retention has ended, with their keys; return how many this transaction did.
 
     In PostgreSQL a row that another transaction is deleting is left to it, so that no two count the same one; SQLite
     has one writer at a time, and no such clause.
@@ -210,4 +234,15 @@ def delete_expired(connection: Connection, now: int, limit: int) -> int:
     )
     is_doomed = tuple_(content.c.decision, content.c.part).in_(select(doomed))
     # Not `rowcount`, which Python's driver of SQLite does not know for what begins with WITH.
-    return len(connection.execute(delete(content).where(is_doomed).returning(content.c.part)).all())
+    deleted = connection.execute(delete(content).where(is_doomed).returning(content.c.decision)).scalars().all()
+    erase_keys(connection, sorted(set(deleted)), now)
+    return len(deleted)
+
+
+def erase_keys(connection: Connection, decisions: Sequence[DecisionId], now: int) -> None:
+    """Destroy the keys of decisions: whatever is sealed with them, here or in a copy, can be opened no more."""
+    connection.execute(
+        update(record_key)
+        .where(record_key.c.decision.in_(decisions), record_key.c.erased.is_(None))
+        .values(wrapped=None, erased=now)
+    )

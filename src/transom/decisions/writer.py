@@ -61,6 +61,7 @@ class Write(msgspec.Struct, eq=False):
 
     entries: list[store.EntryRow]
     contents: list[store.ContentRow]
+    keys: list[store.KeyRow] = []
     caller: Caller | None = None
     done: asyncio.Future[None] | None = None
     opens: DecisionId | None = None
@@ -222,6 +223,7 @@ class GroupCommit:
             if any(write.tried for write in accepted):
                 accepted = _without_present(connection, accepted)
             store.insert_entries(connection, [row for write in accepted for row in write.entries])
+            store.insert_keys(connection, [row for write in accepted for row in write.keys])
             store.insert_contents(connection, [row for write in accepted for row in write.contents])
             if books is not None:
                 write_books(connection, books, time.time_ns() // 1_000_000)
@@ -249,6 +251,7 @@ class GroupCommit:
             if write.after.dropped is not None:
                 # Nobody was answered and nobody will be, but somebody asked: that goes on record whole.
                 write.entries[:0], write.contents[:0] = write.after.entries, write.after.contents
+                write.keys[:0] = write.after.keys
                 write.after = None
             elif write.charges is not None and write.closes is not None and books is not None:
                 books.settle(write.closes, write.charges)
@@ -279,7 +282,7 @@ class GroupCommit:
                 continue
             if write.closes is not None:
                 self._unclosed.pop(write.closes, None)
-            write.contents = []  # durable; whoever closes it holds on to the rest until then
+            write.contents, write.keys = [], []  # durable; whoever closes it holds on to the rest until then
             _tell(write, None)
         if any(write.done is not None for write in self._waiting):
             self._start_batch()
@@ -325,7 +328,7 @@ def _size_of(write: Write) -> int:
     for row in write.entries:
         size += len(row.body)
     for content in write.contents:
-        size += len(content.key) + len(content.sealed)
+        size += len(content.sealed)
     return size
 
 

@@ -89,7 +89,7 @@ class Door:
         """Reads by nobody in particular of what policy leaves open to anyone, by what was read."""
         self.probes: dict[str, Probe] = {}
         """What must be well for this process to be ready."""
-        self.reload: Callable[[], Awaitable[Running]] | None = None
+        self.reload: Callable[[CallerId], Awaitable[Running]] | None = None
         """Reads the declared files again and puts them in force; raises `ConfigError`, and then nothing changes."""
         self.reload_problem: str | None = None
         """Why the running set is not what the files say now, where it is not."""

@@ -1,4 +1,4 @@
-"""What the log's leaves say: one struct per type of entry, and their canonical bytes.
+"""What the log's leaves say of decisions (acts of governance: `ledger.acts`), and every entry's canonical bytes.
 
 An entry is canonical JSON (RFC 8785) in UTF-8, without floats: money is decimal text, everything else whole numbers.
 A leaf is exactly the bytes that `encode` gives. No entry holds personal data in the clear: who asked is a pseudonym,
@@ -11,50 +11,33 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import count
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 import rfc8785
 
 from transom.errors import LedgerError
-from transom.values import DecisionId, Digest, Effect, Openness, Pseudonym, Rung, Status, VerdictName
+from transom.ledger.acts import Act
+from transom.ledger.fields import (
+    AMOUNT,
+    MAX_INTEGER,
+    Amount,
+    CommitmentText,
+    Count,
+    DecisionRef,
+    DigestText,
+    EntryHead,
+    EntryPart,
+)
+from transom.values import DecisionId, Effect, Openness, Pseudonym, Rung, Status, VerdictName
 
 MAX_BYTES: Final = 65_535
 """The longest entry: its length travels in two bytes (C2SP tlog-tiles, "Log Entries")."""
-MAX_INTEGER: Final = 2**53 - 1
-"""The largest whole number RFC 8785 can carry."""
 
-_UUID7: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z"
-_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z"
-_AMOUNT: Final = r"^-?[0-9]+(\.[0-9]+)?\Z"
-
-EntryId: TypeAlias = Annotated[str, msgspec.Meta(pattern=_UUID7)]
-DecisionRef: TypeAlias = Annotated[DecisionId, msgspec.Meta(pattern=_UUID7)]
-Time: TypeAlias = Annotated[str, msgspec.Meta(pattern=_TIME)]
-"""RFC 3339, UTC, with milliseconds."""
-DigestText: TypeAlias = Annotated[Digest, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
-CommitmentText: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
-"""32 bytes in base64: `ledger.seal.commitment`."""
-Amount: TypeAlias = Annotated[str, msgspec.Meta(pattern=_AMOUNT)]
-"""Decimal text, without an exponent."""
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
-
-_is_amount = re.compile(_AMOUNT).match
+_is_amount = re.compile(AMOUNT).match
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A part of an entry. A field that is missing means its default, never zero."""
-
-
-class _Entry(_Part, frozen=True, kw_only=True, tag_field="type"):
-    """What every entry has."""
-
-    id: EntryId
-    """A UUIDv7. For `DecisionEntry`, the decision's id."""
-    at: Time
-
-
-class ResourceRef(_Part, frozen=True, kw_only=True):
+class ResourceRef(EntryPart, frozen=True, kw_only=True):
     """What was asked for: a Cedar entity's type and id, and the digest of its attributes at that moment."""
 
     type: str
@@ -62,7 +45,7 @@ class ResourceRef(_Part, frozen=True, kw_only=True):
     digest: DigestText
 
 
-class RulingPart(_Part, frozen=True, kw_only=True):
+class RulingPart(EntryPart, frozen=True, kw_only=True):
     """What policy said: the policies that decided (none where nothing permitted) and the digest of the whole set."""
 
     effect: Effect
@@ -70,7 +53,7 @@ class RulingPart(_Part, frozen=True, kw_only=True):
     digest: DigestText
 
 
-class ObligationsPart(_Part, frozen=True, kw_only=True):
+class ObligationsPart(EntryPart, frozen=True, kw_only=True):
     """What the deciding policies oblige Transom to do."""
 
     safeguards: tuple[str, ...] = ()
@@ -78,7 +61,7 @@ class ObligationsPart(_Part, frozen=True, kw_only=True):
     record: Literal["full", "commitment"] = "full"
 
 
-class VerdictPart(_Part, frozen=True, kw_only=True):
+class VerdictPart(EntryPart, frozen=True, kw_only=True):
     """What one safeguard said; `findings` counts by kind, never what was found or where."""
 
     safeguard: str
@@ -89,14 +72,14 @@ class VerdictPart(_Part, frozen=True, kw_only=True):
     mode: str
 
 
-class CommitmentPart(_Part, frozen=True, kw_only=True):
+class CommitmentPart(EntryPart, frozen=True, kw_only=True):
     """A promise of what the prompt was, without saying it, and its size in bytes."""
 
     commitment: CommitmentText
     size: Count
 
 
-class AnswerPart(_Part, frozen=True, kw_only=True):
+class AnswerPart(EntryPart, frozen=True, kw_only=True):
     """The same of the answer. Not `complete`: the upstream or the caller left in the middle."""
 
     commitment: CommitmentText
@@ -104,7 +87,7 @@ class AnswerPart(_Part, frozen=True, kw_only=True):
     complete: bool
 
 
-class AttemptPart(_Part, frozen=True, kw_only=True):
+class AttemptPart(EntryPart, frozen=True, kw_only=True):
     """One try at one upstream, or why it was not tried.
 
     `model` is the version that it was asked for, where that is a fallback and not the one that the decision names;
@@ -118,7 +101,7 @@ class AttemptPart(_Part, frozen=True, kw_only=True):
     waited: Count | None = None
 
 
-class UsagePart(_Part, frozen=True, kw_only=True):
+class UsagePart(EntryPart, frozen=True, kw_only=True):
     """Tokens in disjoint classes. Missing is not zero; `source` says who counted.
 
     The counts come from outside, and what is in the log stays in it: making one raises `LedgerError` where a count is
@@ -138,7 +121,7 @@ class UsagePart(_Part, frozen=True, kw_only=True):
                 raise LedgerError(f"A usage of {tokens} tokens is impossible. Record it as missing.")
 
 
-class CostPart(_Part, frozen=True, kw_only=True):
+class CostPart(EntryPart, frozen=True, kw_only=True):
     """Decimal text in `currency`, by the price sheet whose digest is `prices`.
 
     Making one raises `LedgerError` where `amount` is not plain decimal text (`str` of a small Decimal is not).
@@ -153,7 +136,7 @@ class CostPart(_Part, frozen=True, kw_only=True):
             raise LedgerError(f"The amount {self.amount!r} is not plain decimal text. Write it with format(…, 'f').")
 
 
-class TimesPart(_Part, frozen=True, kw_only=True):
+class TimesPart(EntryPart, frozen=True, kw_only=True):
     """Durations in milliseconds: the whole request, its upstream share, and the wait until it was durable."""
 
     total: Count
@@ -161,7 +144,7 @@ class TimesPart(_Part, frozen=True, kw_only=True):
     durable_wait: Count | None = None
 
 
-class DecisionEntry(_Entry, frozen=True, kw_only=True, tag="decision/1"):
+class DecisionEntry(EntryHead, frozen=True, kw_only=True, tag="decision/1"):
     """What was ruled before a request ran. `id` is the decision's."""
 
     by: Pseudonym
@@ -181,7 +164,7 @@ class DecisionEntry(_Entry, frozen=True, kw_only=True, tag="decision/1"):
     """Transom's version."""
 
 
-class OutcomeEntry(_Entry, frozen=True, kw_only=True, tag="outcome/1"):
+class OutcomeEntry(EntryHead, frozen=True, kw_only=True, tag="outcome/1"):
     """What came of the request that `decision` names."""
 
     decision: DecisionRef
@@ -203,78 +186,17 @@ class OutcomeEntry(_Entry, frozen=True, kw_only=True, tag="outcome/1"):
     milliseconds: TimesPart | None = None
 
 
-class PolicyEntry(_Entry, frozen=True, kw_only=True, tag="policy/1"):
-    """A policy set came into force: its digest, and each file's name and digest."""
-
-    digest: DigestText
-    files: Mapping[str, DigestText] = {}
-
-
-class SettingsEntry(_Entry, frozen=True, kw_only=True, tag="settings/1"):
-    """Settings, the registry and the price sheet came into force, under this build (Transom's version)."""
-
-    settings: DigestText
-    registry: DigestText
-    prices: DigestText | None = None
-    """What outcomes name that have a cost. Missing in entries of versions that had no sheet."""
-    build: str
-
-
-class KeyEntry(_Entry, frozen=True, kw_only=True, tag="key/1"):
-    """A caller's key was issued, rotated or revoked. `key` and `by` are pseudonyms."""
-
-    event: Literal["issued", "rotated", "revoked"]
-    key: Pseudonym
-    groups: tuple[str, ...] = ()
-    service: bool = False
-    """It is a machine's."""
-    models: tuple[str, ...] = ()
-    """The models that it is for; every one where it names none."""
-    networks: Count = 0
-    """How many networks it is held to; which ones is not for everybody's eyes."""
-    by: Pseudonym
-
-
-class SubjectEntry(_Entry, frozen=True, kw_only=True, tag="subject/1"):
-    """A subject of an identity provider was blocked, or let in again. `subject` and `by` are pseudonyms."""
-
-    event: Literal["blocked", "unblocked"]
-    subject: Pseudonym
-    by: Pseudonym
-
-
-class AccessEntry(_Entry, frozen=True, kw_only=True, tag="access/1"):
-    """Counts over a period of requests that have no decision of their own.
-
-    `unidentified` counts by reason the callers who could not be identified (an entry each would let anybody grow the
-    log); `anonymous` counts reads of the log and of the metrics by nobody in particular, by what was read.
-    """
-
-    unidentified: Mapping[str, Count] = {}
-    anonymous: Mapping[str, Count] = {}
-    start: Time = msgspec.field(name="from")
-    end: Time = msgspec.field(name="to")
-
-
-class ErasureEntry(_Entry, frozen=True, kw_only=True, tag="erasure/1"):
-    """So many content rows were erased, because their retention ended before `before`."""
-
-    count: Count
-    before: Time
-
-
-Entry: TypeAlias = (
-    DecisionEntry | OutcomeEntry | PolicyEntry | SettingsEntry | KeyEntry | SubjectEntry | AccessEntry | ErasureEntry
-)
+Entry: TypeAlias = DecisionEntry | OutcomeEntry | Act
 
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 
 
 def encode(entry: Entry) -> bytes:
-    """Give an entry's canonical bytes (RFC 8785): the leaf of the log.
+    """Give an entry's canonical bytes (RFC 8785): the leaf of the log, and nothing that `decode` would refuse.
 
-    Raises `LedgerError` where it is longer than 65,535 bytes, or holds what canonical JSON cannot.
+    Raises `LedgerError` where it is longer than 65,535 bytes, holds what canonical JSON cannot, or a field is not what
+    its type says: what is in the log stays in it.
     """
     # msgspec writes every string and whole number as RFC 8785 does (a test compares all of Unicode), and sorts keys
     # by UTF-8 where the RFC sorts by UTF-16. The two orders differ only beyond ASCII.
@@ -290,6 +212,12 @@ def encode(entry: Entry) -> bytes:
         raise LedgerError(
             f"Entry {entry.id} has {len(data)} bytes; the log takes {MAX_BYTES}. Shorten its lists or its texts."
         )
+    try:
+        _decoder.decode(data)  # a struct takes whatever it is given; only reading it back checks types and ranges
+    except msgspec.ValidationError as error:
+        raise LedgerError(
+            f"Entry {entry.id} is not as its type's schema says: {error}. Nothing was recorded."
+        ) from error
     return data
 
 

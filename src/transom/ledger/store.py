@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from transom.ledger.entry import MAX_INTEGER
+from transom.ledger.fields import MAX_INTEGER
 from transom.ledger.seal import Part
 from transom.values import DecisionId
 
@@ -228,7 +228,7 @@ def contents_after(connection: Connection, decision: str, part: str, limit: int)
 
     What is not of its type is given as nothing: no key, no blob, no entry.
     """
-    key, sealed = (_of_type(connection, column, "blob", "x''") for column in ("c.key", "c.sealed"))
+    key, sealed = (_of_type(connection, column, "blob", "x''") for column in ("k.wrapped", "c.sealed"))
     body = _of_type(connection, "e.body", "blob", "NULL")
     its_decision = _of_type(connection, "c.decision", "text", "NULL")
     rows = connection.execute(
@@ -236,7 +236,8 @@ def contents_after(connection: Connection, decision: str, part: str, limit: int)
             f"SELECT c.decision, c.part, {key}, {sealed}, {body} FROM content c LEFT JOIN entry e "  # noqa: S608 - no input
             f"ON e.decision = {its_decision} "
             "AND e.type = CASE c.part WHEN 'prompt' THEN 'decision/1' ELSE 'outcome/1' END "
-            "WHERE c.decision > :decision OR (c.decision = :decision AND c.part > :part) "
+            f"LEFT JOIN record_key k ON k.decision = {its_decision} "
+            "WHERE (c.decision > :decision OR (c.decision = :decision AND c.part > :part)) AND k.erased IS NULL "
             "ORDER BY c.decision, c.part LIMIT :limit"
         ),
         {"decision": decision, "part": part, "limit": limit},

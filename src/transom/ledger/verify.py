@@ -14,7 +14,8 @@ from typing import Final, NamedTuple, TypeAlias
 from transom.errors import LedgerError
 from transom.ledger import store
 from transom.ledger.checkpoint import Checkpoint, parse_checkpoint
-from transom.ledger.entry import MAX_INTEGER, DecisionEntry, Entry, OutcomeEntry, decode, timestamp, type_of
+from transom.ledger.entry import DecisionEntry, Entry, OutcomeEntry, decode, timestamp, type_of
+from transom.ledger.fields import MAX_INTEGER
 from transom.ledger.keys import LedgerKeys
 from transom.ledger.note import Verifier, open_note, parse_vkey, split_note
 from transom.ledger.proof import TileReader

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
 )
 
 metadata = MetaData()
@@ -29,6 +30,13 @@ entry = Table(
     Column("instance", Text, nullable=False, comment="the process that wrote it"),
     Column("body", LargeBinary, nullable=False, comment="the entry's canonical bytes: the leaf of the log"),
     Index("entry_decision", "decision"),
+    Index(
+        "entry_act",
+        "type",
+        "id",
+        sqlite_where=text("decision IS NULL"),
+        postgresql_where=text("decision IS NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 """What is durable. The log is sequenced from these rows in the order of their ids; ids may have gaps."""
@@ -37,13 +45,34 @@ content = Table(
     "content",
     metadata,
     Column("decision", Text, primary_key=True),
-    Column("part", Text, primary_key=True, comment="prompt or answer"),
-    Column("key", LargeBinary, nullable=False, comment="the record's key, wrapped by the master key"),
+    Column("part", Text, primary_key=True, comment="prompt, answer or note"),
     Column("sealed", LargeBinary, nullable=False, comment="nonce, and AES-256-GCM of salt and content"),
     Column("expires", BigInteger, nullable=False),
     Index("content_expires", "expires"),
 )
-"""Prompts and answers, apart from the log. Deleting a row erases salt and content for good."""
+"""Prompts and answers, apart from the log."""
+
+record_key = Table(
+    "record_key",
+    metadata,
+    Column("decision", Text, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=True, comment="wrapped by the master key; null once it was erased"),
+    Column("erased", BigInteger, nullable=True, comment="when it was"),
+)
+"""What a decision's contents are sealed with, apart from them: without it they are erased, wherever they lie."""
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("id", Text, primary_key=True, comment="the commitment that decisions name"),
+    Column("wrapped", LargeBinary, nullable=False, comment="their own key, wrapped by the master key"),
+    Column("sealed", LargeBinary, nullable=False, comment="nonce, and AES-256-GCM of salt and facts"),
+    Column("caller", Text, nullable=False, comment="a pseudonym"),
+    Column("at", BigInteger, nullable=False),
+    Index("facts_caller", "caller"),
+    Index("facts_at", "at"),
+)
+"""What policy was told when it ruled: entities and context, sealed, once for all decisions that it is the same for."""
 
 checkpoint = Table(
     "checkpoint",
@@ -51,11 +80,67 @@ checkpoint = Table(
     Column("size", BigInteger, primary_key=True, autoincrement=False, comment="the tree's size in leaves"),
     Column("last_entry", BigInteger, nullable=False, comment="the entry row that is the last leaf"),
     Column("root", LargeBinary, nullable=False),
-    Column("note", Text, nullable=False, comment="the signed note, byte for byte as published"),
+    Column("note", Text, nullable=False, comment="the note as the log's own key signed it"),
     Column("at", BigInteger, nullable=False),
     Index("checkpoint_last_entry", "last_entry"),
 )
 """One row a batch. A row is signed and final before its note is published; sizes only grow."""
+
+cosignature = Table(
+    "cosignature",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False, comment="of the checkpoint"),
+    Column("witness", Text, primary_key=True, comment="its key's name"),
+    Column("line", Text, nullable=False, comment="the signature line, as the witness gave it"),
+    Column("at", BigInteger, nullable=False),
+)
+"""What witnesses said of our checkpoints (C2SP tlog-cosignature)."""
+
+witnessed = Table(
+    "witnessed",
+    metadata,
+    Column("origin", Text, primary_key=True, comment="of a log that this door is a witness for"),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("note", Text, nullable=False, comment="the newest checkpoint that was cosigned"),
+    Column("at", BigInteger, nullable=False),
+)
+"""What this door has cosigned last of each log: it never cosigns a smaller or another one (C2SP tlog-witness)."""
+
+found = Table(
+    "found",
+    metadata,
+    Column("entry", BigInteger, primary_key=True, autoincrement=False, comment="the decision's row"),
+    Column("decision", Text, nullable=False),
+    Column("leaf", BigInteger, nullable=False, comment="its place in the log, from 0"),
+    Column("outcome_leaf", BigInteger, nullable=True),
+    Column("at", BigInteger, nullable=False),
+    Column("caller", Text, nullable=False, comment="a pseudonym"),
+    Column("action", Text, nullable=False),
+    Column("model", Text, nullable=False, comment="the resource's id"),
+    Column("effect", Text, nullable=True),
+    Column("status", Text, nullable=True),
+    Column("cost", BigInteger, nullable=True, comment="in 1e-8 of the currency"),
+    Column("currency", Text, nullable=True),
+    Column("milliseconds", BigInteger, nullable=True),
+    Index("found_decision", "decision", unique=True),
+    Index("found_at", "at", "entry"),
+    Index("found_caller", "caller", "entry"),
+    Index("found_model", "model", "entry"),
+    Index("found_effect", "effect", "entry"),
+    Index("found_status", "status", "entry"),
+    Index("found_cost", "currency", "cost", "entry"),
+)
+"""Decisions to be searched for: made of the log's entries, and made again from them at any time."""
+
+found_tag = Table(
+    "found_tag",
+    metadata,
+    Column("kind", Text, primary_key=True, comment="policy, safeguard, verdict, upstream or reason"),
+    Column("value", Text, primary_key=True),
+    Column("entry", BigInteger, primary_key=True, autoincrement=False),
+)
+"""What a decision has several of, or rarely."""
 
 lease = Table(
     "lease",
