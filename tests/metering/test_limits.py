@@ -117,13 +117,24 @@ def test_what_is_stored_is_bounded_by_the_longest_input() -> None:
 
 
 def test_a_charge_is_what_was_spent_where_it_counts_and_all_where_nobody_knows() -> None:
-    whole, one = (
-        Hold(name, 50, Limit(name, "EUR", 100, (), ""), None, upstream) for name, upstream in (("a", None), ("b", "x"))
+    limit = Limit("l", "EUR", 100, (), "")
+    holds = (
+        Hold("all of it", 50, limit),
+        Hold("of x", 50, limit, upstream="x"),
+        Hold("of m", 50, limit, model="m"),
+        Hold("of m@1", 50, limit, model="m@1"),
+        Hold("calls", 1, Limit("c", "calls", 100, (), "")),
     )
-    calls = Hold("c", 1, Limit("c", "calls", 100, (), ""))
-    assert [each.amount for each in charges((whole, one, calls), "x", 7)] == [7, 7, 0]
-    assert [each.amount for each in charges((whole, one, calls), "y", 70)] == [70, 0, 0]
-    assert [each.amount for each in charges((whole, one, calls), None, None)] == [50, 50, 0]
+
+    def amounts(upstream: str | None, spent: int | None, currency: str | None = "EUR", model: str = "m") -> list[int]:
+        return [each.amount for each in charges(holds, version(model=model), upstream, spent, currency)]
+
+    assert amounts("x", 7) == [7, 7, 7, 7, 0]
+    assert amounts("y", 70) == [70, 0, 70, 70, 0]
+    assert amounts("x", 7, model="stand-in") == [7, 7, 0, 0, 0]
+    assert amounts("x", 7, "JPY") == [50, 50, 50, 50, 0]
+    assert amounts(None, 0, None) == [0, 0, 0, 0, 0]
+    assert amounts(None, None, None, "stand-in") == [50, 50, 50, 50, 0]
 
 
 @pytest.mark.parametrize(

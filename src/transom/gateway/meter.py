@@ -39,14 +39,13 @@ class Meter:
         running, record = self._running, self._record
         assert record.version is not None
         self._call, self._version = call, record.version
-        if call.free:
-            return
         if running.limits.rules:
             holds = running.limits.holds
             record.holds = await apart(len(call.body), holds, record.caller, record.version, call, record.at_ms)
         if not running.rates:
             return
-        standing = Standing(_about(call, record.version) if running.rates.count_tokens else 0)
+        counts_tokens = running.rates.count_tokens and not call.free
+        standing = Standing(_about(call, record.version) if counts_tokens else 0)
         try:
             await running.rates.admit(record.caller, record.version, standing)
         finally:
@@ -70,12 +69,12 @@ class Meter:
             if outcome.cost is not None:
                 outcome.currency, outcome.prices = price.currency, self._running.prices.digest
         if holds:
-            self._charge(outcome, _spent(self._record, outcome, answered=answered))
+            self._charge(outcome, version, _spent(self._record, outcome, answered=answered))
         if self._rates is not None and counts_tokens:
             await self._running.rates.correct(self._rates, _tokens(outcome.usage) if answered else 0)
 
-    def _charge(self, outcome: Outcome, spent: int | None) -> None:
-        outcome.charges = charges(self._record.holds, outcome.upstream, spent)
+    def _charge(self, outcome: Outcome, version: Version, spent: int | None) -> None:
+        outcome.charges = charges(self._record.holds, version, outcome.upstream, spent, outcome.currency)
         for charge in outcome.charges:
             if charge.amount > charge.hold.amount:
                 _log.warning(

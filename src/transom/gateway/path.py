@@ -36,6 +36,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
     outcome = Outcome("failed")
     response: Response | None = None
     meter = Meter(running, record)
+    began = 0.0
     try:
         stands(caller)
         check_network(caller, request.peer)
@@ -73,13 +74,13 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
             await relay_stream(door, request, record, outcome, exchange, spoken, response)
         else:
             await _relay_whole(door, request, record, outcome, exchange, spoken, response)
-        outcome.upstream_seconds = time.perf_counter() - began
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - `end` sorts every end there is
         await end(door, request, record, outcome, error)
     finally:
         # 11. close: whatever came of it.
         request.unwatch()
         if response is not None:
+            outcome.upstream_seconds = time.perf_counter() - began  # whoever left, it worked until now
             response.abort()
         await _close(door, meter, record, outcome)
 

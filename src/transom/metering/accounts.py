@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from transom.values import DecisionId
+from transom.values import DecisionId, Version
 
 CALLS: Final = "calls"
 EVERYONE: Final = "all"
@@ -34,7 +34,8 @@ class Limit(msgspec.Struct, frozen=True):
 class Hold(msgspec.Struct, frozen=True):
     """What a call may use up of a counter, at most.
 
-    `ends`: when the counter's window does, in milliseconds since the Unix epoch. `upstream`: whose answers count alone.
+    `ends`: when the counter's window does, in milliseconds since the Unix epoch. `upstream`, `model`: whose answers
+    count alone.
     """
 
     counter: str
@@ -42,6 +43,11 @@ class Hold(msgspec.Struct, frozen=True):
     limit: Limit
     ends: int | None = None
     upstream: str | None = None
+    model: str | None = None
+
+    def counts(self, version: Version, upstream: str | None) -> bool:
+        """Whether what this version costs, answered by this upstream, is charged to it."""
+        return self.upstream in {None, upstream} and self.model in {None, version.model, version.name}
 
 
 class Charge(msgspec.Struct, frozen=True):

@@ -98,12 +98,14 @@ class Limits:
         for rule in rules:
             amount = 1
             if rule.limit.kind != CALLS:
+                if call.free:
+                    continue
                 bound = bound or bound_of(call, version)
                 amount = self._most(rule, version, bound, moment.date().isoformat())
             if amount:
                 window, ends = _window(rule.per, moment)
                 counter = counter_id(rule.limit.name, rule.limit.kind, window, rule.scope.who(caller))
-                holds.append(Hold(counter, amount, rule.limit, ends, rule.scope.upstream))
+                holds.append(Hold(counter, amount, rule.limit, ends, rule.scope.upstream, rule.scope.model))
         return tuple(holds)
 
     def _most(self, rule: Rule, version: Version, bound: Bound, today: str) -> int:
@@ -148,10 +150,13 @@ def _unbounded(limit: str, bound: Bound) -> InvalidRequest:
     return InvalidRequest(f"{said} {remedy}", code="unbounded_cost")
 
 
-def charges(holds: tuple[Hold, ...], upstream: str | None, spent: int | None) -> tuple[Charge, ...]:
-    """Say what a call used up of what it holds, `upstream` having answered at the price of `spent`.
+def charges(
+    holds: tuple[Hold, ...], version: Version, upstream: str | None, spent: int | None, currency: str | None
+) -> tuple[Charge, ...]:
+    """Say what a call used up of what it holds, this version having answered at `upstream` for `spent` of `currency`.
 
-    `None` for `spent`: it is not known, and may be all.
+    A stand-in's answer costs nothing of a limit that is another model's. `None` for `spent`: it is not known, and may
+    be all; so may what was paid in another currency.
     """
     found = []
     for hold in holds:
@@ -159,8 +164,10 @@ def charges(holds: tuple[Hold, ...], upstream: str | None, spent: int | None) ->
             amount = 0
         elif spent is None:
             amount = hold.amount
+        elif spent == 0 or not hold.counts(version, upstream):
+            amount = 0
         else:
-            amount = spent if hold.upstream in {None, upstream} else 0
+            amount = spent if currency == hold.limit.kind else hold.amount
         found.append(Charge(hold, amount))
     return tuple(found)
 

@@ -131,7 +131,7 @@ class Rates:
             standing.requests = _narrower(standing.requests, window)
             if not hit:
                 raise _used_up(rule, "requests", window, standing.estimate)
-        if rule.tokens is not None:
+        if rule.tokens is not None and standing.estimate:  # a question about tokens uses none
             window = await self._take(rule, who, rule.tokens, standing)
             standing.tokens = _narrower(standing.tokens, window)
 

@@ -22,11 +22,12 @@ from tests.support.formats.talk import (
 )
 
 USAGE: dict[str, Any] = {"input_tokens": 11, "output_tokens": 7}
+_COUNT = "/messages/count_tokens"
 _STOPS = {"end": "end_turn", "length": "max_tokens", "tools": "tool_use", "filter": "refusal"}
 
 
 def serves(path: str) -> bool:
-    return path.endswith("/messages")
+    return path.endswith(("/messages", _COUNT))
 
 
 def model(path: str, asked: dict[str, Any]) -> str:
@@ -43,6 +44,8 @@ def is_streamed(path: str, asked: dict[str, Any]) -> bool:
 
 
 def plain(path: str, asked: dict[str, Any], usage: Any) -> bytes:
+    if path.endswith(_COUNT):
+        return json.dumps({"input_tokens": 11}).encode()
     return json.dumps(_message(_usual(asked), model(path, asked), usage)).encode()
 
 
