@@ -125,19 +125,21 @@ found = Table(
     Column("milliseconds", BigInteger, nullable=True),
     Index("found_decision", "decision", unique=True),
     Index("found_at", "at", "entry"),
-    Index("found_caller", "caller", "entry"),
-    Index("found_model", "model", "entry"),
-    Index("found_effect", "effect", "entry"),
-    Index("found_status", "status", "entry"),
-    Index("found_cost", "currency", "cost", "entry"),
+    Index("found_caller", "caller", "at", "entry"),
+    Index("found_action", "action", "at", "entry"),
+    Index("found_model", "model", "at", "entry"),
+    Index("found_effect", "effect", "at", "entry"),
+    Index("found_status", "status", "at", "entry"),
+    Index("found_cost", "cost", "at", "entry"),
 )
 """Decisions to be searched for: made of the log's entries, and made again from them at any time."""
 
 found_tag = Table(
     "found_tag",
     metadata,
-    Column("kind", Text, primary_key=True, comment="policy, safeguard, verdict, upstream or reason"),
+    Column("kind", Text, primary_key=True, comment="policy, safeguard, verdict, upstream, reason or look"),
     Column("value", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False, comment="the decision's own"),
     Column("entry", BigInteger, primary_key=True, autoincrement=False),
 )
 """What a decision has several of, or rarely."""

@@ -10,11 +10,12 @@ depends_on = None
 
 _FOUND = {
     "found_at": ("at", "entry"),
-    "found_caller": ("caller", "entry"),
-    "found_model": ("model", "entry"),
-    "found_effect": ("effect", "entry"),
-    "found_status": ("status", "entry"),
-    "found_cost": ("currency", "cost", "entry"),
+    "found_caller": ("caller", "at", "entry"),
+    "found_action": ("action", "at", "entry"),
+    "found_model": ("model", "at", "entry"),
+    "found_effect": ("effect", "at", "entry"),
+    "found_status": ("status", "at", "entry"),
+    "found_cost": ("cost", "at", "entry"),
 }
 _COMMENTS = {
     ("content", "part"): "prompt, answer or note",
@@ -109,8 +110,9 @@ def _make_found() -> None:
         op.create_index(name, "found", list(columns))
     op.create_table(
         "found_tag",
-        sa.Column("kind", sa.Text, primary_key=True, comment="policy, safeguard, verdict, upstream or reason"),
+        sa.Column("kind", sa.Text, primary_key=True, comment="policy, safeguard, verdict, upstream, reason or look"),
         sa.Column("value", sa.Text, primary_key=True),
+        sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False, comment="the decision's own"),
         sa.Column("entry", sa.BigInteger, primary_key=True, autoincrement=False),
     )
 
