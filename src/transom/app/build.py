@@ -17,6 +17,7 @@ from transom.gateway.telemetry import Telemetry
 from transom.ledger.keys import LedgerKeys, load_or_create
 from transom.ledger.seal import Vault
 from transom.ledger.sequence import Sequencer, SequencerThread
+from transom.ledger.tiles import headers_of
 from transom.storage.engine import Database, open_database
 from transom.storage.objects import Objects, open_objects
 
@@ -71,7 +72,7 @@ def open_stores(home: Home, workers: int | None = None) -> Stores:
         home=home,
         settings=settings,
         database=database,
-        objects=open_objects(settings.storage.objects or home.data / "objects"),
+        objects=open_objects(settings.storage.objects or home.data / "objects", headers_of),
         keys=keys,
         vault=Vault(keys.master_key),
     )

@@ -19,7 +19,7 @@ from transom.gateway.path import answer
 from transom.gateway.patience import Patience
 from transom.gateway.reads import open_read
 from transom.gateway.refuse import send_refusal, to_refusal
-from transom.gateway.request import Receive, Request, Scope, Send
+from transom.gateway.request import WHO_ASKS, Receive, Request, Scope, Send
 from transom.gateway.running import Door
 from transom.gateway.telemetry import CONTENT_TYPE
 from transom.ledger.tiles import served_path
@@ -145,9 +145,12 @@ class Gateway:
                 raise NotFound(
                     "The log has no such tile. It serves /ledger/checkpoint and /ledger/tile/… (C2SP tlog-tiles)."
                 )
+        # What was shown to somebody in particular must not be kept by a cache that others share.
+        kept = served.private_cache_control if request.secrets else served.cache_control
         headers += [
             (b"content-type", served.content_type.encode()),
-            (b"cache-control", served.cache_control.encode()),
+            (b"cache-control", kept.encode()),
+            *([(b"vary", WHO_ASKS)] if request.secrets else []),
             (b"access-control-allow-origin", b"*"),
         ]
         await request.respond(200, headers, data)

@@ -20,6 +20,8 @@ CLIENT = "transom.client"
 _PASSED_ON = (b"anthropic-version", b"anthropic-beta")
 _LOOPBACK = ("127.", "::1")
 _BARE_SECRETS = (b"x-api-key", b"x-goog-api-key")
+WHO_ASKS = b", ".join((b"authorization", *_BARE_SECRETS))
+"""The headers that an answer to somebody in particular varies with."""
 
 
 class ClientGoneError(Exception):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from transom.errors import LedgerError
-from transom.ledger.note import Signer, parse_private
+from transom.ledger.note import Signer, Verifier, parse_private
 from transom.values import CallerId, Pseudonym
 
 DEFAULT_ORIGIN: Final = "transom.local/ledger"
@@ -41,6 +41,11 @@ class LedgerKeys:
     def vkey(self) -> str:
         """The public key that verifies the log, in its text form. Hand it to whoever is to check."""
         return self.signer.verifier.vkey
+
+    @property
+    def verifiers(self) -> tuple[Verifier, ...]:
+        """Every public key of this log, the one that signs it now first: each verifies what was signed under it."""
+        return (self.signer.verifier,)
 
     def derive(self, purpose: bytes) -> bytes:
         """Give 32 bytes for one purpose (HMAC-SHA-256 of the master key): the same in every process of this door."""

@@ -68,6 +68,11 @@ class Served(NamedTuple):
     content_type: str
     cache_control: str
 
+    @property
+    def private_cache_control(self) -> str:
+        """How the reader's own cache may keep it, and no cache that others share."""
+        return f"private, {self.cache_control.removeprefix('public, ')}"
+
 
 def parse_path(path: str) -> Tile | None:
     """Read a path under the object store's log folder back; None if it is not exactly how a tile's is written."""
@@ -90,6 +95,12 @@ def served_path(path: str) -> Served | None:
         return Served(CHECKPOINT, _TEXT, "no-cache")
     tile = parse_path(path.removeprefix("/")) if path.startswith(f"/{TILES}/") else None
     return None if tile is None else Served(tile.path, _BYTES, _IMMUTABLE)
+
+
+def headers_of(path: str) -> dict[str, str]:
+    """Give the HTTP headers for an object of the log, for a store that serves it itself; none for other objects."""
+    served = served_path(f"/{path}")
+    return {"Content-Type": served.content_type, "Cache-Control": served.cache_control} if served else {}
 
 
 def edge(size: int) -> list[Tile]:

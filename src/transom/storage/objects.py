@@ -6,8 +6,9 @@ to the kernel when it reaches the disk, so for a local folder the file and its f
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -15,15 +16,19 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from transom.errors import StartError, StorageError
 
+Attributes: TypeAlias = Callable[[str], Mapping[str, str]]
+"""Says with which HTTP headers the object at a path is to be served, by a store that serves its objects itself."""
+
 
 class Objects:
     """An open object store. Paths are relative, with forward slashes. Every method raises `StorageError`."""
 
-    def __init__(self, store: ObjectStore, where: str) -> None:
+    def __init__(self, store: ObjectStore, where: str, attributes: Attributes = lambda _path: {}) -> None:
         self._store = store
         self.where = where
         """The store's folder or URL, for people to read."""
         self._root = store.prefix if isinstance(store, LocalStore) else None
+        self._attributes = attributes
         self._synced: set[Path] = set()
 
     def get(self, path: str) -> bytes | None:
@@ -37,14 +42,15 @@ class Objects:
     def put(self, path: str, data: bytes) -> None:
         """Write an object, in place of any that is there."""
         with self._errors(path):
-            obstore.put(self._store, path, data, use_multipart=False)
+            obstore.put(self._store, path, data, attributes=self._headers(path), use_multipart=False)
             self._sync(path)
 
     def create(self, path: str, data: bytes) -> bool:
         """Write an object where there is none yet. Say whether it was written: one that is there is left as it is."""
         with self._errors(path):
             try:
-                obstore.put(self._store, path, data, mode="create", use_multipart=False)
+                headers = self._headers(path)
+                obstore.put(self._store, path, data, mode="create", attributes=headers, use_multipart=False)
             except AlreadyExistsError:
                 return False
             self._sync(path)
@@ -65,6 +71,10 @@ class Objects:
         if paths:
             with self._errors(paths[0]), contextlib.suppress(FileNotFoundError):
                 obstore.delete(self._store, list(paths))
+
+    def _headers(self, path: str) -> dict[str, str] | None:
+        # A file holds its bytes and no headers: obstore refuses to write any beside it.
+        return dict(self._attributes(path)) or None if self._root is None else None
 
     def _sync(self, path: str) -> None:
         if self._root is None:
@@ -90,17 +100,18 @@ class Objects:
             ) from error
 
 
-def open_objects(url_or_path: str | Path) -> Objects:
+def open_objects(url_or_path: str | Path, attributes: Attributes = lambda _path: {}) -> Objects:
     """Open the store at a folder (made where missing) or at a URL that obstore knows (`s3://…`, `gs://…`, `az://…`).
 
-    Raises `StartError` where it cannot be opened.
+    `attributes` are kept with objects where the store can: not in a folder. Raises `StartError` where it is not to be
+    opened.
     """
     text = str(url_or_path)
     try:
         if "://" not in text:
             folder = Path(text).absolute()
-            return Objects(LocalStore(folder, mkdir=True), str(folder))
-        return Objects(from_url(text), text)
+            return Objects(LocalStore(folder, mkdir=True), str(folder), attributes)
+        return Objects(from_url(text), text, attributes)
     except (BaseError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StartError(
