@@ -6,8 +6,8 @@ from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_LONG = 256 * 1024
-"""Bytes of a body from which on reading it is no longer a matter of microseconds."""
+_LONG = 64 * 1024
+"""Bytes of a body from which on others should not wait for its reading: to be translated, it takes some 30 ms."""
 
 
 async def apart(size: int, reading: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

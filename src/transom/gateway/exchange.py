@@ -68,7 +68,10 @@ class Exchange:
         return () if self._request is None else self._request.hints
 
     def ask(self, upstream: Upstream, model: UpstreamModel) -> Asked | Here:
-        """Say the call to an upstream. Raises `InvalidRequest`, naming the field, where its dialect cannot say it."""
+        """Say the call to an upstream. Raises `InvalidRequest`, naming the field, where its dialect cannot say it.
+
+        Two threads may ask at once (a hedge): what they find is the same, whichever is kept.
+        """
         dialect, call = self.dialect, self.call
         speaks = upstream.settings.speaks
         if dialect.NAME in speaks:

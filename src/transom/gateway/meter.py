@@ -44,8 +44,8 @@ class Meter:
             record.holds = await apart(len(call.body), holds, record.caller, record.version, call, record.at_ms)
         if not running.rates:
             return
-        counts_tokens = running.rates.count_tokens and not call.free
-        standing = Standing(_about(call, record.version) if counts_tokens else 0)
+        counts = running.rates.count_tokens and not call.free
+        standing = Standing(await apart(len(call.body), _about, call, record.version) if counts else 0)
         try:
             await running.rates.admit(record.caller, record.version, standing)
         finally:

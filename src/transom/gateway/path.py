@@ -106,7 +106,7 @@ async def _relay_whole(
     body = await response.read(door.server.max_answer_bytes)
     headers = [header for header in response.headers if header[0] in _PASSED_ON]
     if response.status == 200:
-        body, facts = exchange.answer(spoken, body)
+        body, facts = await apart(len(body), exchange.answer, spoken, body)
         outcome.status, outcome.model, outcome.usage = "answered", facts.model, facts.usage
         if exchange.recall is not None:
             exchange.recall.settle(outcome, body)

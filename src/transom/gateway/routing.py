@@ -9,11 +9,12 @@ import msgspec
 from transom.decisions.record import Outcome, Record
 from transom.dialects.translate import Dialect
 from transom.errors import InvalidRequest, Refusal, UpstreamFailed
+from transom.gateway.apart import apart
 from transom.gateway.exchange import Exchange
 from transom.gateway.route.attempt import HERE, Tried, attempt, given_up
 from transom.gateway.route.choose import order
 from transom.gateway.route.hedge import Try, hedged
-from transom.gateway.route.permits import obstacle
+from transom.gateway.route.permits import is_held, obstacle
 from transom.gateway.route.recall import CACHE, Recall, cache_of, key_of
 from transom.gateway.route.retry import wait
 from transom.gateway.route.sticky import who
@@ -127,7 +128,7 @@ class _Journey:
         recall = exchange.recall = self._recall = Recall(running, record, version, cache, key)
         stored = cache.get(key)
         # It may have been made where policy lets this caller not go, for somebody else.
-        if stored is None or obstacle(running, record, exchange.call, version, stored.step, self._context) is not None:
+        if stored is None or obstacle(running, record, version, stored.step, self._context) is not None:
             return None
         recall.hit, recall.step = True, stored.step
         self._outcome.upstream = CACHE
@@ -161,7 +162,7 @@ class _Journey:
 
         Retries and hedging are those of the model that was `asked_for`, a stand-in's too.
         """
-        waiting = self._candidates(version)
+        waiting = await self._candidates(version)
         retry, hedge = asked_for.retry, asked_for.hedge
         deadline = 0.0 if retry is None else time.monotonic() + retry.budget_seconds
         while waiting:
@@ -189,17 +190,20 @@ class _Journey:
         self._note(candidate, candidate.step.target.upstream, why, 0.0)
         return None
 
-    def _candidates(self, version: Version) -> list[_Candidate]:
+    async def _candidates(self, version: Version) -> list[_Candidate]:
         """Return the targets of a route that policy lets this request reach, in the order in which to ask them."""
-        running = self._running
+        running, record, call = self._running, self._record, self._exchange.call
         routing = running.registry.routings[version.name]
         upstreams = running.upstreams
         found = []
-        for step in order(
-            routing, upstreams.get, who(routing.sticky, self._record.caller, self._exchange.call), _random
-        ):
+        held = True if version is record.version else None
+        for step in order(routing, upstreams.get, who(routing.sticky, record.caller, call), _random):
             candidate = _Candidate(version, step, upstreams.get(step.target.upstream))
-            why = obstacle(running, self._record, self._exchange.call, version, step, self._context)
+            why = obstacle(running, record, version, step, self._context)
+            if why is None and held is None:
+                held = await apart(len(call.body), is_held, running, record, call, version)
+            if why is None and not held:
+                why = "not covered"
             if why is None:
                 found.append(candidate)
             else:

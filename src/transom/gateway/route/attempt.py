@@ -6,6 +6,7 @@ import msgspec
 
 from transom.dialects.translate import Dialect
 from transom.errors import InvalidRequest, Refusal
+from transom.gateway.apart import apart
 from transom.gateway.exchange import Exchange, Here
 from transom.gateway.route.refusals import not_ready, refusal_of, refusal_of_status
 from transom.gateway.route.retry import fault_of, fault_of_status, retry_after
@@ -47,7 +48,7 @@ async def attempt(upstream: Upstream | None, target: Target, version: Version, e
         # Only the embedded engine comes and goes; every other upstream is checked when the files are read.
         return Tried(target.upstream, "not ready", refusal=not_ready(version))
     try:
-        asked = exchange.ask(upstream, target.model)
+        asked = await apart(len(exchange.call.body), exchange.ask, upstream, target.model)
     except InvalidRequest as error:
         return Tried(target.upstream, "cannot be told", refusal=error)
     if isinstance(asked, Here):

@@ -25,14 +25,12 @@ def rule_on(running: Running, caller: Caller, action: str, version: Version, con
     return next((ruling for ruling in rulings if ruling.effect == "permit"), rulings[0])
 
 
-def obstacle(
-    running: Running, record: Record, call: Call, version: Version, step: Step, context: Context
-) -> str | None:
+def obstacle(running: Running, record: Record, version: Version, step: Step, context: Context) -> str | None:
     """Say why a target must not be asked, in the words of the record; `None` where it may be.
 
     `not permitted`: the caller's key is not for that version, or policy forbids them that version, or it there.
     `not covered`: policy permits it and obliges to more than was done: a safeguard that did not run, content kept for
-    less time, or not kept; or it may use up more of a limit than is held of it.
+    less time, or not kept. Of a stand-in, see `is_held` too.
     """
     policies = running.policies
     if version is not record.version and not allows_model(record.caller, version.resource):
@@ -46,14 +44,11 @@ def obstacle(
         return "not permitted"
     assert record.ruling is not None
     kept_seconds = (record.expires - record.at_ms) // 1000
-    covered = _covers(record.ruling.obligations, kept_seconds, ruling.obligations)
-    if covered and version is not record.version:
-        covered = _held(running, record, call, version)
-    return None if covered else "not covered"
+    return None if _covers(record.ruling.obligations, kept_seconds, ruling.obligations) else "not covered"
 
 
-def _held(running: Running, record: Record, call: Call, version: Version) -> bool:
-    """Whether what a call to a version may use up of limits is held for it already."""
+def is_held(running: Running, record: Record, call: Call, version: Version) -> bool:
+    """Say whether what a call to a version may use up of limits is held for it already. Reads the whole body."""
     try:
         wanted = () if call.free else running.limits.holds(record.caller, version, call, record.at_ms)
     except Refusal:
