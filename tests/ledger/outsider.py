@@ -1,11 +1,15 @@
 """An independent verifier, written from the public specifications alone: it imports nothing of Transom.
 
-C2SP signed-note, tlog-checkpoint, tlog-tiles and tlog-proof; RFC 6962 section 2.1. Slow and plain on purpose.
+C2SP signed-note, tlog-checkpoint, tlog-tiles and tlog-proof; RFC 6962 section 2.1. Receipts, and what stands in the
+`extra` of their proofs, by docs/receipts.md. Slow and plain on purpose.
 """
 
 import base64
 import hashlib
+import hmac
+import json
 from collections.abc import Callable
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -175,11 +179,14 @@ def verify_proof_file(text: str, entry: bytes, vkey: str) -> int:
     """Give the index that a tlog-proof file proves for an entry, or raise `Rejected`."""
     head, blank, note = text.partition("\n\n")
     lines = head.split("\n")
-    need(bool(blank) and lines[0] == "c2sp.org/tlog-proof@v1", "header")
-    need(lines[1].startswith("index "), "index")
-    index = int(lines[1].removeprefix("index "))
+    need(bool(blank) and lines.pop(0) == "c2sp.org/tlog-proof@v1", "header")
+    if lines[0].startswith("extra "):
+        unbase64(lines.pop(0).removeprefix("extra "))
+    need(lines[0].startswith("index "), "index")
+    index = int(lines[0].removeprefix("index "))
     size, root = read_checkpoint(verify_note(note.encode(), vkey), vkey)
-    need(chain(leaf_hash(entry), index, size, [unbase64(line) for line in lines[2:]]) == root, "inclusion")
+    need(index < size, "index")
+    need(chain(leaf_hash(entry), index, size, [unbase64(line) for line in lines[1:]]) == root, "inclusion")
     return index
 
 
@@ -195,3 +202,72 @@ def chain(leaf: bytes, index: int, size: int, proof_hashes: list[bytes]) -> byte
         return hashlib.sha256(b"\x01" + left + proof_hashes[-1]).digest()
     right = chain(leaf, index - k, size - k, proof_hashes[:-1])
     return hashlib.sha256(b"\x01" + proof_hashes[-1] + right).digest()
+
+
+def extra(text: str) -> dict[str, Any]:
+    """Give what stands in the `extra` of a receipt's proof."""
+    line = text.split("\n")[1]
+    need(line.startswith("extra "), "extra")
+    try:
+        found = json.loads(unbase64(line.removeprefix("extra ")))
+    except ValueError as error:
+        raise Rejected("extra") from error
+    need(isinstance(found, dict), "extra")
+    return dict(found)
+
+
+def verify_receipt_file(text: str, vkey: str) -> dict[str, str]:
+    """Give a receipt's lines by their first word, or raise `Rejected`."""
+    head, blank, note = text.partition("\n\n")
+    need(bool(blank) and head.split("\n")[0] == "transom-receipt-file/1", "the file's header")
+    header, *lines = verify_note(note.encode(), vkey).removesuffix("\n").split("\n")
+    need(header == "transom-receipt/1", "the receipt's header")
+    said = dict(line.split(" ", 1) for line in lines)
+    need(len(said) == len(lines), "a line stands twice")
+    need(said["log"] == vkey.partition("+")[0], "log")
+    return said
+
+
+def prove_said(text: str, **contents: bytes) -> None:
+    """Say, by a receipt's salts and commitments, that `prompt` and `answer` are what was said, or raise `Rejected`."""
+    head, _, note = text.partition("\n\n")
+    salts = dict(line.split(" ", 1) for line in head.split("\n")[1:])
+    said = dict(line.split(" ", 1) for line in note.partition("\n\n")[0].split("\n")[1:])
+    for part, content in contents.items():
+        need(f"{part}-salt" in salts and part in said, f"nothing is said of the {part}")
+        promised, size, *_ = said[part].split(" ")
+        salt = unbase64(salts[f"{part}-salt"])
+        found = hmac.digest(salt, b"ledger-commit/1\n" + content, "sha256")
+        need(unbase64(promised) == found and int(size) == len(content), f"not this {part}")
+
+
+def verify_portable(text: str, vkey: str, receipt: str) -> dict[str, str]:
+    """Check a receipt against its proof, as a stranger who holds both and the vkey; give decision and status."""
+    said, found = verify_receipt_file(receipt, vkey), extra(text)
+    entry, outcome = found["entry"].encode(), found["outcome"]
+    verify_proof_file(text, entry, vkey)
+    need(unbase64(said["leaf"]) == leaf_hash(entry), "leaf")
+    decision = json.loads(entry)
+    need((decision["id"], decision["at"]) == (said["decision"], said["at"]), "decision")
+    need(commits(decision.get("prompt")) == said.get("prompt"), "prompt")
+    note = text.partition("\n\n")[2]
+    size, root = read_checkpoint(verify_note(note.encode(), vkey), vkey)
+    path = [unbase64(each) for each in outcome["hashes"]]
+    ended = outcome["entry"].encode()
+    need(0 <= outcome["index"] < size and chain(leaf_hash(ended), outcome["index"], size, path) == root, "outcome")
+    end = json.loads(ended)
+    need(end["decision"] == said["decision"], "another decision's outcome")
+    if "outcome" in said:
+        need(unbase64(said["outcome"]) == leaf_hash(ended), "another outcome")
+    if "status" in said:
+        need(str(end["http_status"]) == said["status"].split(" ")[0], "status")
+        answer = end.get("answer")
+        whole = answer and f"{commits(answer)} {'complete' if answer['complete'] else 'cut'}"
+        need(whole == said.get("answer"), "answer")
+    verify_receipt_file(found["receipt"], vkey)
+    return {"decision": decision["id"], "status": end["status"]}
+
+
+def commits(part: dict[str, Any] | None) -> str | None:
+    """Write a commitment of an entry as a receipt's line has it."""
+    return None if part is None else f"{part['commitment']} {part['size']}"

@@ -8,6 +8,7 @@ from transom.app.declared import Settings, read_running, read_settings
 from transom.app.home import Home
 from transom.callers.keys import Keyring
 from transom.console.app import build_console
+from transom.decisions.receipts import Receipts
 from transom.decisions.record import Decisions
 from transom.decisions.recover import instance_name
 from transom.decisions.writer import GroupCommit
@@ -97,7 +98,8 @@ def build(stores: Stores) -> Parts:
         build=BUILD,
         retain_seconds=settings.retention.default,
     )
-    door = Door(running, settings.server, keyring, decisions, telemetry, stores.database)
+    receipts = Receipts(stores.keys, stores.vault, stores.objects, settings.ledger)
+    door = Door(running, settings.server, keyring, decisions, telemetry, stores.database, receipts)
     telemetry.upstreams = lambda: door.running.upstreams
     sequencer = SequencerThread(
         Sequencer(stores.database, stores.objects, stores.keys, instance=instance),

@@ -47,6 +47,16 @@ _LONGEST = 200
 """Of texts that come from outside, in characters."""
 
 
+class Promised(msgspec.Struct, eq=False):
+    """What a receipt will bind, gathered while it is recorded; only where a receipt was asked for."""
+
+    entry: bytes = b""
+    """The decision's entry."""
+    prompt: CommitmentPart | None = None
+    answer: AnswerPart | None = None
+    salts: dict[Part, bytes] = msgspec.field(default_factory=dict)
+
+
 class Record(msgspec.Struct, eq=False):
     """What is known of one request so far. The path fills it in; a refusal at any step records what it holds."""
 
@@ -72,6 +82,7 @@ class Record(msgspec.Struct, eq=False):
     gave_up_key: bool = False
     """The caller revoked its own key by it: that much it is still told."""
     closed: bool = False
+    promised: Promised | None = None
 
 
 class Outcome(msgspec.Struct, eq=False):
@@ -97,6 +108,10 @@ class Outcome(msgspec.Struct, eq=False):
     """What it used up of the holds. The whole of a hold that is not named here."""
     answer: bytes | None = None
     complete: bool = False
+    committed: AnswerPart | None = None
+    """What the log will hold of the answer, where that was made before the close: `Decisions.commit_answer`."""
+    sealed: Write | None = None
+    """The rows that belong to `committed`."""
     handed_over: bool = False
     """All of a stream has left, its end included: who goes away then has not abandoned it."""
     verdicts: tuple[Verdict, ...] = ()
@@ -174,6 +189,11 @@ class Decisions:
         record.closed = True
         await write.done
 
+    def commit_answer(self, record: Record, outcome: Outcome) -> None:
+        """Commit to the answer now, for the receipt that leaves with it; `close` records this very commitment."""
+        outcome.sealed = Write([], [])
+        outcome.committed = self._answer_part(outcome.sealed, record, outcome)
+
     async def note(self, entry: Entry) -> None:
         """Make an entry durable that belongs to no decision: policy, settings, counts. Raises `NotDurable`."""
         done = self._writer.future()
@@ -183,6 +203,7 @@ class Decisions:
 
     def _opening(self, record: Record) -> Write:
         write = Write([], [])
+        record.key = None  # an opening that was dropped took the row of its key with it
         commitment: CommitmentPart | None = None
         if record.prompt is not None:
             retain = record.ruling.obligations.retain_seconds if record.ruling else None
@@ -191,6 +212,8 @@ class Decisions:
                 commitment=self._seal(write, record, "prompt", record.prompt), size=len(record.prompt)
             )
         body = encode(_decision_entry(record, commitment, self._build))
+        if record.promised is not None:
+            record.promised.entry, record.promised.prompt = body, commitment
         write.entries.append(EntryRow(record.id, "decision/1", self._instance, body))
         return write
 
@@ -204,17 +227,25 @@ class Decisions:
         return write
 
     def _add_outcome(self, write: Write, record: Record, outcome: Outcome) -> None:
-        answer: AnswerPart | None = None
-        if outcome.answer is not None:
-            answer = AnswerPart(
-                commitment=self._seal(write, record, "answer", outcome.answer),
-                size=len(outcome.answer),
-                complete=outcome.complete,
-            )
+        answer = None
+        if outcome.answer is not None and outcome.sealed is not None:
+            answer = outcome.committed
+            write.contents += outcome.sealed.contents
+            write.keys += outcome.sealed.keys
+        elif outcome.answer is not None:
+            answer = self._answer_part(write, record, outcome)
         seconds = time.perf_counter() - record.started
         body = encode(_outcome_entry(record, outcome, answer, seconds))
         write.entries.append(EntryRow(record.id, "outcome/1", self._instance, body))
         self._observer.closed(record, outcome, seconds)
+
+    def _answer_part(self, write: Write, record: Record, outcome: Outcome) -> AnswerPart:
+        assert outcome.answer is not None
+        sealed = self._seal(write, record, "answer", outcome.answer)
+        part = AnswerPart(commitment=sealed, size=len(outcome.answer), complete=outcome.complete)
+        if record.promised is not None:
+            record.promised.answer = part
+        return part
 
     def _seal(self, write: Write, record: Record, part: Part, data: bytes) -> str:
         if record.key is None:
@@ -224,6 +255,8 @@ class Decisions:
         keep = record.ruling is not None and record.ruling.obligations.record == "full"
         sealed = self._vault.seal(record.key, record.id, part, data, keep=keep)
         write.contents.append(ContentRow(record.id, part, sealed.sealed, record.expires))
+        if record.promised is not None:
+            record.promised.salts[part] = sealed.salt
         return sealed.commitment
 
 

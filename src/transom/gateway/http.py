@@ -18,6 +18,7 @@ from transom.gateway.models import list_models, view_model
 from transom.gateway.path import answer
 from transom.gateway.patience import Patience
 from transom.gateway.reads import open_read
+from transom.gateway.receipts import read_receipt
 from transom.gateway.refuse import send_refusal, to_refusal
 from transom.gateway.request import WHO_ASKS, Receive, Request, Scope, Send
 from transom.gateway.running import Door
@@ -69,6 +70,7 @@ class Gateway:
             Route("/v1beta/models/", "GET", "view_model", self._model, GENERATE),
             Route("/v1beta/models/", "POST", "infer", self._gemini, GENERATE),
             Route("/ledger/", "GET", "read_ledger", self._ledger),
+            Route("/receipts/", "GET", "read_receipt", self._receipt),
             Route("/metrics", "GET", "read_metrics", self._metrics),
             Route("/healthz", "GET", None, self._healthz),
             Route("/readyz", "GET", None, self._readyz),
@@ -154,6 +156,9 @@ class Gateway:
             (b"access-control-allow-origin", b"*"),
         ]
         await request.respond(200, headers, data)
+
+    async def _receipt(self, request: Request) -> None:
+        await read_receipt(self._door, request)
 
     async def _metrics(self, request: Request) -> None:
         async with open_read(self._door, request, "read_metrics") as headers:

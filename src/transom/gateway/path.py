@@ -9,6 +9,7 @@ from transom.gateway.apart import apart
 from transom.gateway.bounds import check_model, check_network
 from transom.gateway.exchange import Exchange
 from transom.gateway.meter import Meter
+from transom.gateway.promise import expect, hand_over
 from transom.gateway.refuse import end, permit, stands, still_stands
 from transom.gateway.request import Request
 from transom.gateway.route.permits import rule_on
@@ -33,6 +34,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
     # 1. callers: who asks. Before the body, so that strangers cannot make us read it.
     caller = await door.identify(request.secrets)
     record = door.decisions.begin(caller, dialect.ACTION)
+    expect(door, request, record)
     outcome = Outcome("failed")
     response: Response | None = None
     meter = Meter(running, record)
@@ -42,8 +44,9 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         check_network(caller, request.peer)
         # 2. dialects: what is asked.
         body = await request.body(door.server.max_body_bytes, door.server.body_seconds)
+        record.prompt = body  # also where it cannot be read: its caller may want to prove what they sent
         call = await apart(len(body), dialect.read, body)
-        record.prompt, record.stream = call.body, call.stream
+        record.stream = call.stream
         # 3. registry: of which version.
         record.version = version = running.registry.resolve_for(call.model, dialect.KIND)
         record.resource = version.resource
@@ -117,6 +120,7 @@ async def _relay_whole(
     outcome.answer, outcome.complete, outcome.http_status = body, True, response.status
     await door.decisions.durable(record)
     await still_stands(door, record.caller)
+    hand_over(door, request, record, outcome)
     await request.respond(response.status, [*headers, *about(record, outcome, exchange)], body)
 
 

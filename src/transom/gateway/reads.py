@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from transom.decisions.record import Outcome, Record
+from transom.errors import Refusal
 from transom.gateway.bounds import check_model, check_network
 from transom.gateway.refuse import permit, recorded_refusal, stands, still_stands
 from transom.gateway.request import ClientGoneError, Request, is_loopback
@@ -13,11 +14,21 @@ from transom.values import DOOR, Caller, Context, Resource
 
 @asynccontextmanager
 async def ruled(
-    door: Door, caller: Caller, action: str, *, peer: str | None, resource: Resource = DOOR, flagged: bool = False
+    door: Door,
+    caller: Caller,
+    action: str,
+    *,
+    peer: str | None,
+    resource: Resource = DOOR,
+    flagged: bool = False,
+    own: bool = False,
+    unseen: Refusal | None = None,
 ) -> AsyncIterator[Record]:
     """Rule on `action`, asked from `peer`; make the decision durable; let the block make what was asked for; close it.
 
-    What the block made may be sent once it is left, not within it: the caller's key is looked at again at its end.
+    `flagged` and `own` are policy's (`values.Context`); `unseen` is said, where policy forbids, of what the caller may
+    not even know to exist. What the block made may be sent once it is left, not within it: the caller's key is looked
+    at again at its end.
     Raises `Refusal`, durable and with its decision's id, whatever it was that the ruling or the block raised.
     """
     record = door.decisions.begin(caller, action)
@@ -27,9 +38,9 @@ async def ruled(
         stands(caller)
         check_network(caller, peer)
         check_model(caller, resource)
-        context = Context(loopback=is_loopback(peer), flagged=flagged)
+        context = Context(loopback=is_loopback(peer), flagged=flagged, own=own)
         record.ruling = door.running.policies.rule(caller, action, resource, context)
-        permit(record, door.running.policies)
+        permit(record, door.running.policies, unseen)
         door.decisions.open(record)
         await door.decisions.durable(record)
         yield record

@@ -7,6 +7,7 @@ from transom.decisions.life import status_of
 from transom.decisions.record import Outcome, Record
 from transom.decisions.writer import KeyNoLongerStandsError
 from transom.errors import Forbidden, Internal, LedgerError, NotDurable, Refusal, StorageError, Unidentified
+from transom.gateway.promise import hand_over
 from transom.gateway.request import ClientGoneError, Request
 from transom.gateway.route.refusals import refusal_of
 from transom.gateway.running import Door
@@ -52,10 +53,12 @@ def no_longer_stands(why: str) -> Unidentified:
     return Unidentified(f"This key is {why}. Ask an operator for a new one.", code=f"key_{why}")
 
 
-def permit(record: Record, policies: Policies) -> None:
-    """Raise `Forbidden`, naming the policies, where the record's ruling forbids."""
+def permit(record: Record, policies: Policies, unseen: Refusal | None = None) -> None:
+    """Raise `unseen`, else `Forbidden`, which names the policies, where the record's ruling forbids."""
     ruling = record.ruling
     if ruling is not None and ruling.effect == "forbid":
+        if unseen is not None:
+            raise unseen
         text = ruling_text(ruling, policies, record.caller, record.action, record.resource)
         raise Forbidden(f"Refused: {text}", policies=ruling.policies)
 
@@ -116,9 +119,13 @@ async def _refuse(door: Door, request: Request, record: Record, outcome: Outcome
         outcome.answer, outcome.complete = None, False
     refusal = await recorded_refusal(door, record, outcome, error)
     if request.started:
-        await request.write(request.dialect.stream_error(refusal, record.id), more=True)
+        words = request.dialect.stream_error(refusal, record.id)
+        outcome.answer = (outcome.answer or b"") + words
+        await request.write(words, more=True)
         await request.write(b"", more=False)
     else:
+        if not isinstance(refusal, NotDurable):  # which the log may never hold
+            hand_over(door, request, record, outcome)
         await send_refusal(request, refusal, record.id)
 
 

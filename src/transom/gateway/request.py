@@ -127,6 +127,10 @@ class Request:
         query: bytes = self.scope["query_string"]
         return query.decode("ascii", "replace")
 
+    def header(self, name: bytes) -> bytes | None:
+        """Return a header, its name in lower case; the last one where it was sent more than once."""
+        return self._headers.get(name)
+
     def has(self, header: bytes) -> bool:
         """Say whether a header, its name in lower case, was sent."""
         return header in self._headers

@@ -10,6 +10,7 @@ import msgspec
 
 from transom.callers.keys import Keyring
 from transom.callers.oidc import Identity, TokenError, looks_like_token
+from transom.decisions.receipts import Receipts
 from transom.decisions.record import Decisions
 from transom.errors import NotDurable, StorageError, Unidentified
 from transom.gateway.cache import AnswerCache
@@ -76,6 +77,7 @@ class Door:
         decisions: Decisions,
         telemetry: Telemetry,
         database: Database,
+        receipts: Receipts,
     ) -> None:
         self.running = running
         self.server = server
@@ -83,6 +85,7 @@ class Door:
         self.decisions = decisions
         self.telemetry = telemetry
         self.database = database
+        self.receipts = receipts
         self.unidentified: Counter[str] = Counter()
         """Callers that could not be identified since the last entry of their counts, by reason."""
         self.anonymous_reads: Counter[str] = Counter()

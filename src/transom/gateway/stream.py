@@ -7,6 +7,7 @@ from transom.decisions.record import Outcome, Record
 from transom.dialects.translate import Dialect
 from transom.errors import Refusal, UpstreamFailed
 from transom.gateway.exchange import Exchange, Passing
+from transom.gateway.promise import hand_over
 from transom.gateway.refuse import still_stands
 from transom.gateway.request import Request
 from transom.gateway.route.refusals import refusal_of
@@ -32,6 +33,7 @@ async def relay_stream(
     chunk = await response.next()
     await door.decisions.durable(record)
     await still_stands(door, record.caller)
+    hand_over(door, request, record, outcome)  # of the question alone: the answer is yet to come
     outcome.http_status = 200
     passing = exchange.stream(spoken)
     headers = [header for header in response.headers if header[0] == b"x-request-id"]
@@ -61,7 +63,9 @@ async def relay_stream(
         failure = passing.failure()
     if failure is not None:
         outcome.reason = failure.code
-        await request.write(rest + exchange.dialect.stream_error(failure, record.id), more=False)
+        ending = rest + exchange.dialect.stream_error(failure, record.id)
+        outcome.answer = answer + ending  # every byte that the caller was sent
+        await request.write(ending, more=False)
         return
     if facts.failed:
         outcome.reason = "upstream_error_event"

@@ -178,15 +178,35 @@ def verify_consistency(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes])
     return last == 0 and before == old.root and after == new.root
 
 
-def prove(objects: Objects, index: int) -> ProofFile | None:
-    """Make the proof file of an entry from what is published; None where the log does not reach it yet."""
+class Published:
+    """A log at the checkpoint that was published when this was opened: all its proofs are under that one."""
+
+    def __init__(self, note: bytes, reader: TileReader) -> None:
+        self._note = note.decode()
+        self._reader = reader
+        self.size = reader.size
+
+    def inclusion(self, index: int) -> tuple[bytes, ...]:
+        """Give an entry's inclusion proof. Raises `LedgerError`."""
+        return tuple(inclusion(self._reader, index))
+
+    def prove(self, index: int) -> ProofFile:
+        """Make an entry's proof file. Raises `LedgerError`."""
+        return ProofFile(index, self.inclusion(index), self._note)
+
+
+def open_published(objects: Objects) -> Published | None:
+    """Open the log at its published checkpoint; None where there is none yet. Raises `LedgerError`, `StorageError`."""
     note = objects.get(CHECKPOINT)
     if note is None:
         return None
-    checkpoint = parse_checkpoint(split_note(note)[0])
-    if index >= checkpoint.size:
-        return None
-    return ProofFile(index, tuple(inclusion(TileReader(objects.get, checkpoint.size), index)), note.decode())
+    return Published(note, TileReader(objects.get, parse_checkpoint(split_note(note)[0]).size))
+
+
+def prove(objects: Objects, index: int) -> ProofFile | None:
+    """Make the proof file of an entry from what is published; None where the log does not reach it yet."""
+    published = open_published(objects)
+    return None if published is None or index >= published.size else published.prove(index)
 
 
 def parse_proof(text: str) -> ProofFile:

@@ -39,10 +39,14 @@ class RecordKey(NamedTuple):
 
 
 class Sealed(NamedTuple):
-    """What becomes of a prompt or an answer: the commitment for the log, the blob for the database."""
+    """What becomes of a prompt or an answer: the commitment for the log, the blob for the database.
+
+    `salt` proves the content to whoever is shown the commitment: it is the asker's, and leaves with a receipt alone.
+    """
 
     commitment: str
     sealed: bytes
+    salt: bytes
 
 
 class Opened(NamedTuple):
@@ -74,7 +78,7 @@ class Vault:
         salt, nonce = fresh[:_SALT], fresh[_SALT:]
         plain = _WITH_CONTENT + salt + content if keep else _SALT_ONLY + salt
         sealed = nonce + record_key.cipher.encrypt(nonce, plain, _bound(decision_id, part))
-        return Sealed(commitment(salt, content), sealed)
+        return Sealed(commitment(salt, content), sealed, salt)
 
     def open(self, wrapped: bytes, sealed: bytes, decision_id: DecisionId, part: Part) -> Opened:
         """Open a blob of the database. Raises `LedgerError` if key, blob, decision and part do not belong together."""
