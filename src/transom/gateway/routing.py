@@ -39,6 +39,8 @@ class _Candidate(msgspec.Struct, eq=False):
     waited: float | None = None
     seconds: float = 0.0
     """How long the last try took."""
+    fresh: bool = False
+    """It is asked on a new connection: a kept one ended as it was taken up again."""
     tried: Tried | None = None
     """What came of it; `None` while it is under way, and where it was cut short."""
 
@@ -69,13 +71,9 @@ async def _straight(
     upstream: Upstream, target: Target, version: Version, exchange: Exchange, outcome: Outcome
 ) -> tuple[Dialect, Response]:
     """Go where there is nothing to choose, as most requests do: they need not pay for what others choose from."""
-    began = time.perf_counter()
-    try:
-        tried = await attempt(upstream, target, version, exchange)
-    except asyncio.CancelledError:
-        _put(outcome, given_up(target.upstream), began)
-        raise
-    _put(outcome, tried, began)
+    tried = await _once(upstream, target, version, exchange, outcome)
+    if tried.stale:
+        tried = await _once(upstream, target, version, exchange, outcome, fresh=True)
     if tried.refusal is not None:
         raise tried.refusal
     assert tried.spoken is not None
@@ -84,9 +82,18 @@ async def _straight(
     return tried.spoken, tried.response
 
 
-def _put(outcome: Outcome, tried: Tried, began: float) -> None:
-    outcome.attempts.append(Attempt(tried.upstream, tried.result, int((time.perf_counter() - began) * 1000)))
-    outcome.maybe_billed = tried.maybe_billed
+async def _once(
+    upstream: Upstream, target: Target, version: Version, exchange: Exchange, outcome: Outcome, *, fresh: bool = False
+) -> Tried:
+    """Ask, and put on record what came of it."""
+    began = time.perf_counter()
+    tried = given_up(target.upstream)
+    try:
+        tried = await attempt(upstream, target, version, exchange, fresh=fresh)
+    finally:
+        outcome.attempts.append(Attempt(tried.upstream, tried.result, int((time.perf_counter() - began) * 1000)))
+        outcome.maybe_billed = outcome.maybe_billed or tried.maybe_billed
+    return tried
 
 
 class _Journey:
@@ -174,7 +181,10 @@ class _Journey:
             if found is not None:
                 return found
             for each, tried in tries:
-                if retry is not None and tried.fault in retry.on and each.tries < retry.attempts:
+                if tried.stale and not each.fresh:
+                    each.fresh = True
+                    waiting.insert(0, each)
+                elif retry is not None and tried.fault in retry.on and each.tries < retry.attempts:
                     each.ready_at = time.monotonic() + wait(retry, each.tries, tried.wait, _random)
                     if each.ready_at < deadline:
                         waiting.append(each)
@@ -245,7 +255,7 @@ class _Journey:
         began = time.perf_counter()
         try:
             candidate.tried = await attempt(
-                candidate.upstream, candidate.step.target, candidate.version, self._exchange
+                candidate.upstream, candidate.step.target, candidate.version, self._exchange, fresh=candidate.fresh
             )
         finally:
             candidate.seconds = time.perf_counter() - began

@@ -137,6 +137,7 @@ class Upstream:
         headers: Headers = (),
         *,
         content_type: bytes = b"application/json",
+        fresh: bool = False,
     ) -> Response:
         """Send a request and return its answer as soon as the head is here.
 
@@ -144,14 +145,15 @@ class Upstream:
         `headers`, those that concern the connection or that the settings give are left out. Raises `UpstreamError`s;
         where the task is cancelled, the connection is closed. Raises `ValueError` for what cannot be sent.
 
-        What it says of being `left_alone` does not keep it from being asked: the caller decides.
+        With `fresh`, it goes out on a new connection. What it says of being `left_alone` does not keep it from being
+        asked: the caller decides.
         """
         if not self._gate.take():
             await self._gate.enter()
         began = time.monotonic()
         finding_out = self.breaker is not None and self.breaker.enter()
         try:
-            response = await self._send(method, path, body, headers, content_type)
+            response = await self._send(method, path, body, headers, content_type, fresh=fresh)
         except BaseException:
             self._gate.leave()
             raise
@@ -164,7 +166,9 @@ class Upstream:
             self.pace = seconds if self.pace is None else self.pace + _PACE_SHARE * (seconds - self.pace)
         return response
 
-    async def _send(self, method: bytes, path: bytes, body: bytes, headers: Headers, content_type: bytes) -> Response:
+    async def _send(
+        self, method: bytes, path: bytes, body: bytes, headers: Headers, content_type: bytes, *, fresh: bool
+    ) -> Response:
         head = self._heads.get((method, path)) or self._head(method, path)
         if headers:
             head += self._added(headers)
@@ -173,19 +177,17 @@ class Upstream:
         else:
             head += b"content-length: 0\r\n\r\n" if method == b"POST" else b"\r\n"
         pool = self._pool
-        response = (pool.take() or await pool.open()).start(head, body)
+        kept = None if fresh else pool.take()
+        response = (kept or await pool.open(fresh=fresh)).start(head, body)
         try:
             await response.begun()
         except UpstreamReset as error:
-            if not error.stale:
+            # A kept connection ended before it was taken up again, or just then. Whatever is proved not to have gone
+            # out goes out once more, and so does what asks for nothing to be done (RFC 9110 section 9.2.2).
+            if not error.never_sent and not (error.stale and method == b"GET"):
                 raise
         else:
             return response
-        # A kept connection ended just as it was taken up again, and not one byte came back. RFC 9110 section 9.2.2
-        # lets a client repeat a POST by itself only if it has "some means to detect that the original request was
-        # never applied". There is no proof of that here, only the likeliest cause: the upstream closed the
-        # connection for idleness. So it is done once, on a new connection, and only right after sending; an
-        # upstream that dies that soon from the request itself may see it twice.
         response = (await pool.open(fresh=True)).start(head, body)
         await response.begun()
         return response

@@ -29,8 +29,9 @@ MAX_BARREN = 64 * 1024
 """Bytes in a row that bring no body: a head, interim answers, chunk extensions and trailers together."""
 JOIN_UP_TO = 64 * 1024
 """Up to this size a body is copied behind its head, which is cheaper than a second system call or buffer."""
-STALE_WITHIN = 1.0
-"""Seconds after sending within which a kept connection's end is taken for idleness, not for the request's doing."""
+STALE_WITHIN = 0.1
+"""Seconds after sending within which a kept connection's end is taken for idleness, not for the request's doing: about
+a round trip, in which an end that was under way already, or the reset that answers what came after it, gets here."""
 
 _SPECIAL = frozenset(
     (
@@ -135,7 +136,9 @@ class Connection:
         transport = self._transport
         now = self._sent_at = loop.time()
         if transport.is_closing():
-            response.fail(self._reset("it had ended before the request was sent", stale=True))
+            failure = self._reset("it had ended before the request was sent")
+            failure.never_sent = True
+            response.fail(failure)
             return response
         self._response = response
         timeouts = self._shared.timeouts
@@ -324,11 +327,8 @@ class Connection:
         how = f"the connection ended ({error})" if error else "the upstream closed the connection"
         failure: UpstreamError
         if not response.status:
-            stale = self._used and not self._barren and self._loop.time() - self._sent_at < STALE_WITHIN
-            failure = self._reset(how, stale=stale)
-            if stale:
-                response.fail(failure)  # the client tries again: no failure yet
-                return
+            failure = reset = self._reset(how)
+            reset.stale = self._used and not self._barren and self._loop.time() - self._sent_at < STALE_WITHIN
         elif self._framed or error is not None:
             failure = UpstreamTruncated(
                 self.name, "body", f"{how} in the middle of the answer. See the upstream's own log for the reason"
@@ -341,15 +341,13 @@ class Connection:
         self._shared.health.failed(failure)
         response.fail(failure)
 
-    def _reset(self, how: str, *, stale: bool) -> UpstreamReset:
-        failure = UpstreamReset(
+    def _reset(self, how: str) -> UpstreamReset:
+        return UpstreamReset(
             self.name,
             "head",
             f"{how} before the answer's head was here. Check that this is an HTTP service "
             "and see its own log; a proxy in between may have cut it",
         )
-        failure.stale = stale
-        return failure
 
     def _end(self, error: UpstreamError) -> None:
         response = self._response

@@ -61,7 +61,7 @@ class UpstreamReset(UpstreamError):
     """The connection ended before the answer's head was here.
 
     `stale` means a kept connection that ended just after it was taken up again, before any byte of the answer:
-    most likely the upstream had closed it for idleness.
+    most likely the upstream had closed it for idleness. Nothing proves it: whether to ask again is the caller's choice.
     """
 
     stale: bool = False

@@ -12,7 +12,7 @@ from transom.gateway.route.refusals import not_ready, refusal_of, refusal_of_sta
 from transom.gateway.route.retry import fault_of, fault_of_status, retry_after
 from transom.registry.routing import Fault
 from transom.upstreams.client import Upstream
-from transom.upstreams.errors import UpstreamError
+from transom.upstreams.errors import UpstreamError, UpstreamReset
 from transom.upstreams.response import Response, answered
 from transom.values import Target, Version
 
@@ -35,6 +35,8 @@ class Tried(msgspec.Struct):
     """Seconds that the upstream asked to be left alone."""
     maybe_billed: bool = False
     """It was asked and gave no answer, so that nobody knows whether it did the work."""
+    stale: bool = False
+    """A kept connection ended just as it was taken up again: the same target may be asked once more, on a new one."""
 
 
 def given_up(upstream: str) -> Tried:
@@ -42,8 +44,10 @@ def given_up(upstream: str) -> Tried:
     return Tried(upstream, "cancelled", maybe_billed=True)
 
 
-async def attempt(upstream: Upstream | None, target: Target, version: Version, exchange: Exchange) -> Tried:
-    """Ask one target. Raises nothing of an upstream's."""
+async def attempt(
+    upstream: Upstream | None, target: Target, version: Version, exchange: Exchange, *, fresh: bool = False
+) -> Tried:
+    """Ask one target, on a new connection where `fresh`. Raises nothing of an upstream's."""
     if upstream is None:
         # Only the embedded engine comes and goes; every other upstream is checked when the files are read.
         return Tried(target.upstream, "not ready", refusal=not_ready(version))
@@ -54,7 +58,7 @@ async def attempt(upstream: Upstream | None, target: Target, version: Version, e
     if isinstance(asked, Here):
         return Tried(HERE, "estimated", answered(asked.body), exchange.dialect)
     try:
-        response = await upstream.send(b"POST", asked.path, asked.body, asked.headers)
+        response = await upstream.send(b"POST", asked.path, asked.body, asked.headers, fresh=fresh)
     except UpstreamError as error:
         return Tried(
             target.upstream,
@@ -62,6 +66,7 @@ async def attempt(upstream: Upstream | None, target: Target, version: Version, e
             refusal=refusal_of(error, version),
             fault=fault_of(error),
             maybe_billed=not error.never_sent,
+            stale=isinstance(error, UpstreamReset) and error.stale,
         )
     status = response.status
     if status < 500 and status not in _NEXT:
