@@ -19,11 +19,13 @@ from transom.errors import ConfigErrors
 
 CHAT = "/v1/chat/completions"
 EAGER = "base_seconds = 0.01, cap_seconds = 0.02"
-UPSTREAMS = ("one", "two", "three", "sick", "limited", "waits", "late", "mends", "left")
+UPSTREAMS = ("one", "two", "three", "sick", "limited", "waits", "late", "mends", "left", "rests", "beyond")
 SCRIPTS = {
     "sick": Script(503),
     "bad": Script(500),
     "limited": Script(429, {"retry-after": "1000"}, b"{}"),
+    "rests": Script(503, {"retry-after": "1000"}, b"{}"),
+    "beyond": Script(503, {"retry-after": "Wed, 21 Oct 2015 07:28:00 +99999999999999999999"}, b"{}"),
     "waits": Script(429, {"retry-after": "0"}, b"{}"),
     "late": Script(raw=b"", end="silence"),
     "vitals": Script(body=b"{}"),
@@ -124,6 +126,11 @@ retry = {{ {EAGER} }}
 [models.hopeless]
 route = ["limited"]
 retry = {{ attempts = 5, {EAGER}, budget_seconds = 5 }}
+[models.rests]
+route = ["rests"]
+retry = {{ attempts = 5, {EAGER}, budget_seconds = 5 }}
+[models.beyond]
+route = ["beyond"]
 [models.not-twice]
 route = ["late"]
 retry = {{ {EAGER} }}
@@ -249,6 +256,18 @@ def test_a_wish_to_wait_beyond_the_budget_is_handed_on(door: Server) -> None:
     reply = say(door, "hopeless")
     assert (reply.status, reply.header("retry-after")) == (429, "1000")
     assert tries(door, reply) == [("limited", "429")]
+
+
+def test_one_that_is_down_for_a_while_has_its_wish_handed_on_too(door: Server) -> None:
+    reply = say(door, "rests")
+    assert (reply.status, reply.header("retry-after")) == (502, "1000")
+    assert tries(door, reply) == [("rests", "503")]
+
+
+def test_a_wish_that_is_no_time_is_none(door: Server) -> None:
+    reply = say(door, "beyond")
+    assert (reply.status, reply.header("retry-after")) == (502, None)
+    assert tries(door, reply) == [("beyond", "503")]
 
 
 def test_what_may_have_been_worked_on_is_repeated_only_where_the_settings_say_so(door: Server) -> None:

@@ -35,10 +35,10 @@ def refusal_of(error: UpstreamError, version: Version) -> Refusal:
 
 def refusal_of_status(status: int, wait: float | None, version: Version) -> Refusal:
     """Say what an upstream's answer of this status means, where no other could answer. `wait`: its `Retry-After`."""
+    seconds = None if wait is None else math.ceil(wait)
     if status == 429:
         return TooMany(
-            f"The upstreams of {version.name} take no more requests now. Try again later.",
-            retry_after=None if wait is None else math.ceil(wait),
+            f"The upstreams of {version.name} take no more requests now. Try again later.", retry_after=seconds
         )
     if status in _OWN:
         return UpstreamFailed(
@@ -46,7 +46,8 @@ def refusal_of_status(status: int, wait: float | None, version: Version) -> Refu
             "key, its base_url and the model's name there."
         )
     return UpstreamFailed(
-        f"The upstream of {version.name} failed with status {status}. Try again, or ask another model."
+        f"The upstream of {version.name} failed with status {status}. Try again, or ask another model.",
+        retry_after=seconds,
     )
 
 

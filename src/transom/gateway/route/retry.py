@@ -59,7 +59,7 @@ def retry_after(headers: Iterable[tuple[bytes, bytes]], now: float) -> float | N
         return float(min(int(value[:12]), _LONGEST))
     try:
         date = parsedate_to_datetime(value.decode("ascii"))
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter of a zone beyond any calendar
         return None
     date = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
     return min(max(0.0, date.timestamp() - now), _LONGEST)
