@@ -150,7 +150,7 @@ def test_what_is_past_its_retention_is_erased_and_the_log_verifies(make_server: 
     assert server.stop() == 0
     (entry,) = server.entries("erasure/1")
     assert isinstance(entry, ErasureEntry)
-    assert entry.count == 2
+    assert (entry.count, entry.cause, entry.decisions) == (2, "retention", (gone,))
     with server.stores() as stores:
         report = verify_all(stores.database, stores.objects, stores.keys)
     assert (report.ok, report.waiting, list(report.open)) == (True, 0, [])

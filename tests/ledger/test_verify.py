@@ -8,16 +8,18 @@ from sqlalchemy import delete, insert, text
 from tests.ledger import outsider
 from tests.ledger.making import NOW, Home, decision, outcome, requests
 
+from transom.decisions.erase import Erased, Eraser
 from transom.errors import LedgerError
 from transom.ledger.acts import ErasureEntry
 from transom.ledger.checkpoint import Checkpoint
 from transom.ledger.entry import AnswerPart, CommitmentPart, DecisionEntry, Entry, new_id, timestamp
 from transom.ledger.proof import prove
+from transom.ledger.report import Report
 from transom.ledger.seal import Part, Vault
-from transom.ledger.verify import Report, verify_all, verify_log
+from transom.ledger.verify import verify_all, verify_log
 from transom.storage import tables
 from transom.storage.objects import Objects, open_objects
-from transom.values import DecisionId
+from transom.values import CallerId, DecisionId
 
 LATER = NOW + 3_600_000
 
@@ -293,15 +295,36 @@ def test_a_content_that_was_exchanged_is_found(home: Home) -> None:
     assert texts(verify_all(home.database, home.objects, home.keys)).splitlines() == [
         f"content of decision {decided}, prompt: The content is not the one that its entry commits to.",
         f"content of decision {bare.id}, prompt: Its entry commits to no content.",
+        f"content of decision {decided}, answer: The answer is gone, but no erasure of it is on record.",
     ]
 
 
-def test_erased_content_leaves_a_log_that_verifies(home: Home) -> None:
-    with_content(home)
-    run(home, "DELETE FROM content")
-    report = verify_all(home.database, home.objects, home.keys)
-    assert report.ok
-    assert report.contents == 0
+def test_erased_content_leaves_a_log_that_verifies(any_home: Home) -> None:
+    one, _ = with_content(any_home)
+    decided = DecisionId(one.id)
+    eraser = Eraser(any_home.database, instance="one", by=any_home.keys.pseudonym(CallerId("key_1")))
+    assert [step.erased for step in eraser.decisions([decided])] == [Erased(decisions=1, contents=2)]
+    sequenced(any_home, requests(1))
+    report = verify_all(any_home.database, any_home.objects, any_home.keys)
+    assert (report.problems, report.contents, report.entries["erasure/1"]) == ([], 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        ("DELETE FROM content", ["prompt is gone, but no erasure", "answer is gone, but no erasure"]),
+        ("DELETE FROM content WHERE part = 'answer'", ["answer is gone, but no erasure"]),
+        ("UPDATE record_key SET wrapped = NULL, erased = 7", ["key was destroyed, but no erasure"]),
+        ("DELETE FROM record_key", ["cannot be opened", "cannot be opened", "The key of decision"]),
+    ],
+)
+def test_what_is_gone_without_an_erasure_on_record_is_found(any_home: Home, harm: str, found: list[str]) -> None:
+    with_content(any_home)
+    run(any_home, harm)
+    report = verify_all(any_home.database, any_home.objects, any_home.keys)
+    said = [problem.what for problem in report.problems]
+    assert len(said) == len(found), said
+    assert all(any(words in what for what in said) for words in found), said
 
 
 def test_an_older_published_checkpoint_is_found(home: Home) -> None:

@@ -12,7 +12,8 @@ from tests.ledger import outsider
 from tests.support.server import Server
 
 from transom.ledger.entry import DecisionEntry, OutcomeEntry
-from transom.ledger.verify import Report, verify_all
+from transom.ledger.report import Report
+from transom.ledger.verify import verify_all
 
 TROUBLE = ("failed within", "Traceback", "never retrieved")
 """What a log never has in it, whatever a client or an upstream does."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from transom.app.alerts import Alerts
 from transom.app.build import Parts
 from transom.decisions import store
-from transom.decisions.governance import erase_expired
+from transom.decisions.erase import erase_expired
 from transom.decisions.recover import recover
 from transom.decisions.writer import end_buried
 from transom.errors import ConfigError, NotDurable, StorageError

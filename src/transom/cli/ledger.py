@@ -3,7 +3,8 @@
 import typer
 
 from transom.cli.common import AsJson, console, print_json, stores
-from transom.ledger.verify import Report, verify_all, wait_published
+from transom.ledger.report import Report
+from transom.ledger.verify import verify_all, wait_published
 
 _PATIENCE_SECONDS = 5.0
 app = typer.Typer(help="Verify the log; show its public key.", no_args_is_help=True)

@@ -7,10 +7,11 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from transom.callers import block, issue
-from transom.decisions.store import EntryRow, acts, await_inserts, delete_expired, insert_entries
-from transom.ledger.acts import ErasureEntry, KeyEntry, ModelEntry, SubjectEntry
+from transom.decisions.store import EntryRow, await_inserts, insert_entries
+from transom.ledger.acts import KeyEntry, ModelEntry, SubjectEntry
 from transom.ledger.entry import decode, encode, new_id, timestamp
 from transom.ledger.keys import LedgerKeys
+from transom.ledger.store import acts
 from transom.values import CallerId, Version, VersionName
 
 TERMINAL = CallerId("terminal")
@@ -122,19 +123,6 @@ def _record_subject(connection: Connection, keys: LedgerKeys, fact: block.Subjec
     # As for keys: a crash leaves both or neither.
     insert_entries(connection, [EntryRow(None, "subject/1", "terminal", encode(entry))])
     return True
-
-
-def erase_expired(connection: Connection, instance: str, now: int, limit: int) -> int:
-    """Erase up to `limit` contents whose retention had ended at `now`, and record it; return how many.
-
-    `now` in milliseconds since the Unix epoch.
-    """
-    erased = delete_expired(connection, now, limit)
-    if erased:
-        entry = ErasureEntry(id=new_id(now), at=timestamp(now), count=erased, before=timestamp(now))
-        # As for keys: a crash leaves both or neither.
-        insert_entries(connection, [EntryRow(None, "erasure/1", instance, encode(entry))])
-    return erased
 
 
 def _record(connection: Connection, keys: LedgerKeys, fact: issue.KeyFact, by: CallerId) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, text, tuple_, update
 
-from transom.storage.tables import content, entry, instance, record_key
+from transom.storage.tables import content, entry, facts, instance, record_key
 from transom.values import DecisionId
 
 
@@ -170,14 +170,6 @@ def entries_of(connection: Connection, decision: DecisionId) -> list[StoredEntry
     return [StoredEntry(*row) for row in found]
 
 
-def acts(connection: Connection, type_: str) -> list[bytes]:
-    """Return every entry of a type that belongs to no decision, in order."""
-    found = connection.execute(
-        select(entry.c.body).where(entry.c.decision.is_(None), entry.c.type == type_).order_by(entry.c.id)
-    )
-    return [bytes(row.body) for row in found]
-
-
 def latest(connection: Connection, limit: int, before: int | None = None) -> list[StoredEntry]:
     """Return the newest decisions' opening entries, newest first, before row `before`."""
     query = (
@@ -218,8 +210,60 @@ def contents_of(connection: Connection, decision: DecisionId) -> list[StoredCont
     return [StoredContent(*row) for row in found]
 
 
-def delete_expired(connection: Connection, now: int, limit: int) -> int:
-    """Erase up to `limit` contents whose retention has ended, with their keys; return how many this transaction did.
+def kept_among(connection: Connection, decisions: Sequence[DecisionId]) -> list[DecisionId]:
+    """Return those of `decisions` whose key is not erased, in order."""
+    query = select(record_key.c.decision).where(record_key.c.decision.in_(decisions), record_key.c.wrapped.is_not(None))
+    return list(connection.execute(query.order_by(record_key.c.decision)).scalars())
+
+
+def kept_between(connection: Connection, after: str, before: str, limit: int) -> list[DecisionId]:
+    """Return at most `limit` decisions with ids above `after` and below `before` whose key is not erased, in order."""
+    query = (
+        select(record_key.c.decision)
+        .where(record_key.c.decision > after, record_key.c.decision < before, record_key.c.wrapped.is_not(None))
+        .order_by(record_key.c.decision)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def decisions_that_name(connection: Connection, word: str, after: int, until: int) -> list[StoredEntry]:
+    """Return the decisions' opening entries in rows above `after`, up to `until`, whose bytes hold `word`."""
+    is_postgres = connection.dialect.name == "postgresql"
+    place = "position(CAST(:word AS bytea) IN body)" if is_postgres else "instr(body, :word)"
+    found = connection.execute(
+        text(
+            "SELECT id, decision, type, body FROM entry "  # noqa: S608 - no input
+            f"WHERE id > :after AND id <= :until AND type = 'decision/1' AND {place} > 0 ORDER BY id"
+        ),
+        {"after": after, "until": until, "word": word.encode()},
+    )
+    return [StoredEntry(row.id, row.decision, row.type, bytes(row.body)) for row in found]
+
+
+def erase(connection: Connection, decisions: Sequence[DecisionId], now: int) -> int:
+    """Erase all contents of `decisions`, and their keys; return how many contents there were.
+
+    Of one that is still open, the answer comes later: nobody can open it then, and `sweep` takes it away.
+    """
+    erase_keys(connection, decisions, now)
+    gone = delete(content).where(content.c.decision.in_(decisions)).returning(content.c.part)
+    return len(connection.execute(gone).all())
+
+
+def forget_facts(connection: Connection, caller: str) -> None:
+    """Delete what policy was told of a caller, by its pseudonym."""
+    connection.execute(delete(facts).where(facts.c.caller == caller))
+
+
+def sweep(connection: Connection, since: int) -> int:
+    """Delete contents whose keys were erased after `since`: they came later than the erasure. Return how many."""
+    dead = select(record_key.c.decision).where(record_key.c.erased > since)
+    return len(connection.execute(delete(content).where(content.c.decision.in_(dead)).returning(content.c.part)).all())
+
+
+def delete_expired(connection: Connection, now: int, limit: int) -> list[DecisionId]:
+    """Erase up to `limit` contents whose retention has ended, with their keys; return the decision of each.
 
     In PostgreSQL a row that another transaction is deleting is left to it, so that no two count the same one; SQLite
     has one writer at a time, and no such clause.
@@ -234,9 +278,9 @@ def delete_expired(connection: Connection, now: int, limit: int) -> int:
     )
     is_doomed = tuple_(content.c.decision, content.c.part).in_(select(doomed))
     # Not `rowcount`, which Python's driver of SQLite does not know for what begins with WITH.
-    deleted = connection.execute(delete(content).where(is_doomed).returning(content.c.decision)).scalars().all()
+    deleted = list(connection.execute(delete(content).where(is_doomed).returning(content.c.decision)).scalars())
     erase_keys(connection, sorted(set(deleted)), now)
-    return len(deleted)
+    return deleted
 
 
 def erase_keys(connection: Connection, decisions: Sequence[DecisionId], now: int) -> None:

@@ -1,9 +1,10 @@
 """The ledger's SQL: entries in their order, checkpoints, the sequencer's lease, contents."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from transom.ledger.fields import MAX_INTEGER
 from transom.ledger.seal import Part
@@ -38,6 +39,15 @@ class ContentRow(NamedTuple):
     key: bytes
     sealed: bytes
     entry: bytes | None
+
+
+class KeyRow(NamedTuple):
+    """A decision's key: when it was erased (ms), None if it was not; which parts are kept, and its entries."""
+
+    decision: DecisionId
+    erased: int | None
+    parts: frozenset[str]
+    entries: list[bytes]
 
 
 def newest_entry(connection: Connection) -> int:
@@ -229,6 +239,8 @@ def contents_after(connection: Connection, decision: str, part: str, limit: int)
     What is not of its type is given as nothing: no key, no blob, no entry.
     """
     key, sealed = (_of_type(connection, column, "blob", "x''") for column in ("k.wrapped", "c.sealed"))
+    if connection.dialect.name == "postgresql":
+        key = "coalesce(k.wrapped, '')"
     body = _of_type(connection, "e.body", "blob", "NULL")
     its_decision = _of_type(connection, "c.decision", "text", "NULL")
     rows = connection.execute(
@@ -243,6 +255,63 @@ def contents_after(connection: Connection, decision: str, part: str, limit: int)
         {"decision": decision, "part": part, "limit": limit},
     )
     return [ContentRow(*row) for row in rows]
+
+
+def keys_after(connection: Connection, decision: str, limit: int) -> list[DecisionId]:
+    """Give at most `limit` decisions that follow `decision` and have a row in `record_key`."""
+    rows = connection.execute(
+        text("SELECT decision FROM record_key WHERE decision > :decision ORDER BY decision LIMIT :limit"),
+        {"decision": decision, "limit": limit},
+    )
+    return [DecisionId(row[0]) for row in rows]
+
+
+def keys_of(connection: Connection, decisions: Sequence[DecisionId]) -> list[KeyRow]:
+    """Give the keys of decisions, each with which parts are kept and with the decision's entries."""
+    if not decisions:
+        return []
+    which = {"decisions": list(decisions)}
+    erased = _of_type(connection, "erased", "integer", "NULL")
+    body = _of_type(connection, "body", "blob", "x''")
+    keys, parts, entries = (
+        connection.execute(
+            text(f"SELECT decision, {what} FROM {table} WHERE decision IN :decisions").bindparams(  # noqa: S608 - no input
+                bindparam("decisions", expanding=True)
+            ),
+            which,
+        ).all()
+        for what, table in ((erased, "record_key"), ("part", "content"), (body, "entry"))
+    )
+    kept: defaultdict[str, set[str]] = defaultdict(set)
+    for of, part in parts:
+        kept[of].add(part)
+    said: defaultdict[str, list[bytes]] = defaultdict(list)
+    for of, data in entries:
+        said[of].append(data)
+    return [KeyRow(DecisionId(of), when, frozenset(kept[of]), said[of]) for of, when in keys]
+
+
+def acts(connection: Connection, type_: str) -> list[bytes]:
+    """Give every entry of a type that belongs to no decision, in order; no bytes where a row is not of its type."""
+    body = _of_type(connection, "body", "blob", "x''")
+    rows = connection.execute(
+        text(f"SELECT {body} FROM entry WHERE decision IS NULL AND type = :type ORDER BY id"),  # noqa: S608 - no input
+        {"type": type_},
+    )
+    return [row[0] for row in rows]
+
+
+def keyless(connection: Connection, after: int, limit: int) -> list[tuple[int, bytes]]:
+    """Give at most `limit` decisions' opening entries in rows above `after` that have no row in `record_key`."""
+    body = _of_type(connection, "body", "blob", "x''")
+    rows = connection.execute(
+        text(
+            f"SELECT id, {body} FROM entry WHERE id > :after AND type = 'decision/1' "  # noqa: S608 - no input
+            "AND NOT EXISTS (SELECT 1 FROM record_key k WHERE k.decision = entry.decision) ORDER BY id LIMIT :limit"
+        ),
+        {"after": after, "limit": limit},
+    )
+    return [(row[0], row[1]) for row in rows]
 
 
 def _number(value: object) -> int:

@@ -5,78 +5,32 @@ Entries stream through; what stays in memory is a decision's id, about 100 bytes
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice, zip_longest
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from transom.errors import LedgerError
 from transom.ledger import store
 from transom.ledger.checkpoint import Checkpoint, parse_checkpoint
+from transom.ledger.contents import verify_contents
 from transom.ledger.entry import DecisionEntry, Entry, OutcomeEntry, decode, timestamp, type_of
 from transom.ledger.fields import MAX_INTEGER
 from transom.ledger.keys import LedgerKeys
 from transom.ledger.note import Verifier, open_note, parse_vkey, split_note
 from transom.ledger.proof import TileReader
-from transom.ledger.seal import Vault, commitment
-from transom.ledger.store import CheckpointRow, ContentRow
+from transom.ledger.report import Report
+from transom.ledger.seal import Vault
+from transom.ledger.store import CheckpointRow
 from transom.ledger.tiles import CHECKPOINT, TILES, Tile, edge, pack, parse_path
 from transom.ledger.tree import HASH, TILE_HEIGHT, TILE_WIDTH, Tree, leaf_hash
 from transom.storage.engine import Database
 from transom.storage.objects import Objects
 from transom.values import DecisionId
 
-MAX_PROBLEMS: Final = 1_000
-"""Reported; more are counted only."""
 _OPEN_MS: Final = 60_000
 _ROWS: Final = 2_048
 _LOOK_SECONDS: Final = 0.05
-_CONTENTS: Final = 64
-"""Contents opened at once: each may be megabytes."""
-
-
-class Problem(NamedTuple):
-    """Something that is not as it must be, and where."""
-
-    what: str
-    where: str
-
-
-class Report:
-    """What verification found. `ok` where there is no problem at all."""
-
-    def __init__(self) -> None:
-        self.checkpoint: Checkpoint | None = None
-        """The published checkpoint, once its signature was verified."""
-        self.entries: Counter[str] = Counter()
-        """Entries by type."""
-        self.open: list[str] = []
-        """Ids of decisions older than a minute that have no outcome: no error, but worth a look."""
-        self.checkpoints = 0
-        """Checkpoints of the database that were compared (`verify_all`)."""
-        self.contents = 0
-        """Kept contents whose commitment was compared (`verify_all`)."""
-        self.waiting = 0
-        """Durable rows that the log does not reach yet (`verify_all`)."""
-        self.problems: list[Problem] = []
-        self.problem_count = 0
-
-    @property
-    def ok(self) -> bool:
-        """Nothing is wrong."""
-        return self.problem_count == 0
-
-    @property
-    def size(self) -> int:
-        """Entries in the log."""
-        return 0 if self.checkpoint is None else self.checkpoint.size
-
-    def add(self, what: str, where: str) -> None:
-        """Note a problem."""
-        self.problem_count += 1
-        if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(Problem(what, where))
 
 
 Bundle: TypeAlias = list[bytes]
@@ -106,7 +60,7 @@ def verify_all(database: Database, objects: Objects, keys: LedgerKeys, *, now_ms
     rows = _RowCheck(database, keys.signer.verifier, report)
     note = _verify_published(objects, keys.signer.verifier, report, _now(now_ms), rows.watch)
     rows.finish(newest, note)
-    _verify_contents(database, Vault(keys.master_key), report)
+    verify_contents(database, Vault(keys.master_key), report)
     return report
 
 
@@ -344,40 +298,6 @@ class _RowCheck:
                 return
             yield from rows
             size = rows[-1].size
-
-
-def _verify_contents(database: Database, vault: Vault, report: Report) -> None:
-    """Open every content that is kept, and compare it with what its entry commits to."""
-    decision = part = ""
-    while True:
-        with database.begin(write=False) as connection:
-            rows = store.contents_after(connection, decision, part, _CONTENTS)
-        if not rows:
-            return
-        for row in rows:
-            report.contents += 1
-            what = _content_problem(row, vault)
-            if what:
-                report.add(what, f"content of decision {row.decision}, {row.part}")
-        decision, part = rows[-1].decision, rows[-1].part
-
-
-def _content_problem(row: ContentRow, vault: Vault) -> str | None:
-    if row.entry is None:
-        return "No entry commits to this content."
-    try:
-        entry = decode(row.entry)
-        opened = vault.open(row.key, row.sealed, row.decision, row.part)
-    except LedgerError as error:
-        return str(error)
-    promised = entry.prompt if isinstance(entry, DecisionEntry) else getattr(entry, "answer", None)
-    if promised is None:
-        return "Its entry commits to no content."
-    if opened.content is None:
-        return None  # the salt alone was kept
-    if (promised.commitment, promised.size) != (commitment(opened.salt, opened.content), len(opened.content)):
-        return "The content is not the one that its entry commits to."
-    return None
 
 
 def _short(decision: DecisionId) -> bytes:

@@ -58,6 +58,12 @@ record_key = Table(
     Column("decision", Text, primary_key=True),
     Column("wrapped", LargeBinary, nullable=True, comment="wrapped by the master key; null once it was erased"),
     Column("erased", BigInteger, nullable=True, comment="when it was"),
+    Index(
+        "record_key_erased",
+        "erased",
+        sqlite_where=text("erased IS NOT NULL"),
+        postgresql_where=text("erased IS NOT NULL"),
+    ),
 )
 """What a decision's contents are sealed with, apart from them: without it they are erased, wherever they lie."""
 

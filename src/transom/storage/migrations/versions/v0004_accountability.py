@@ -53,6 +53,8 @@ def _make_record_key() -> None:
         ),
         sa.Column("erased", sa.BigInteger, nullable=True, comment="when it was"),
     )
+    erased = sa.text("erased IS NOT NULL")
+    op.create_index("record_key_erased", "record_key", ["erased"], sqlite_where=erased, postgresql_where=erased)
     op.execute("INSERT INTO record_key (decision, wrapped) SELECT DISTINCT decision, key FROM content")
     op.drop_column("content", "key")
 
