@@ -13,7 +13,8 @@ from tests.support.record import verify
 from tests.support.server import NO_ENGINE, Answer, Server
 from tests.support.upstream import Upstream
 
-from transom.decisions.store import delete_expired
+from transom.decisions.erase import Eraser
+from transom.decisions.governance import TERMINAL
 from transom.ledger.receipt import Receipt, ReceiptFile, parse_file, parse_receipt
 from transom.ledger.seal import commitment
 
@@ -219,8 +220,9 @@ def test_what_a_limit_refuses_at_the_last_moment_has_one_receipt_and_one_key(alw
 def test_a_receipt_outlives_what_was_kept(always: Server) -> None:
     answer = ask(always, always.key)
     always.logged(answer.decision)
-    with always.stores() as stores, stores.database.begin() as connection:
-        assert delete_expired(connection, 2**62, 10_000) > 0
+    with always.stores() as stores:
+        eraser = Eraser(stores.database, instance="terminal", by=stores.keys.pseudonym(TERMINAL))
+        assert [step.erased.contents for step in eraser.decisions([answer.decision])] == [2]
     file, receipt = handed(answer)
     outsider.prove_said(file.text, prompt=sent("open"), answer=answer.body)
     later = always.get(f"/receipts/{answer.decision}", always.key)
