@@ -76,6 +76,25 @@ queue = 0
 base_url = "{upstream.url_of("good")}"
 health = {{ path = "/vitals/chat/completions", every_seconds = 0.05, timeout_seconds = 5 }}
 
+[upstreams.lined]
+base_url = "{upstream.url_of("lined")}"
+max_concurrent = 1
+breaker = {{ failures = 1, open_seconds = 1000 }}
+[upstreams.alone]
+base_url = "{upstream.url_of("alone")}"
+max_concurrent = 1
+breaker = {{ failures = 1, open_seconds = 1000 }}
+[models.lined-up]
+route = ["lined", "one"]
+[models.lined-up-alone]
+route = ["alone"]
+retry = {{ on = ["connect"] }}
+[upstreams.quick]
+base_url = "{upstream.url_of("sick")}"
+[models.race]
+route = ["quick", "one"]
+choose = "fastest"
+
 [models.secret]
 route = ["one"]
 [models.brief]
@@ -432,6 +451,39 @@ def test_one_that_is_full_is_passed_over(door: Server, vendor: Upstream, held: t
         assert (await first).status == 200
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("model", "upstream", "tried"),
+    [
+        ("lined-up", "lined", [("lined", "breaker open"), ("one", "200")]),
+        ("lined-up-alone", "alone", [("alone", "breaker open"), ("alone", "500")]),
+    ],
+    ids=["another", "nobody else"],
+)
+def test_who_waited_for_one_that_fails_meanwhile_asks_it_only_where_nobody_else_is(
+    door: Server, vendor: Upstream, model: str, upstream: str, tried: list[tuple[str, str]]
+) -> None:
+    flag = threading.Event()
+    vendor.scripts[upstream] = Script(500, gate=flag)
+
+    async def scenario() -> None:
+        data = request("POST", CHAT, key=door.key, body=chat(model))
+        first = asyncio.create_task(ask(door.port, data))
+        await until(lambda: vendor.asked[upstream] == 1)
+        second = asyncio.create_task(ask(door.port, data))
+        await until(lambda: metric(door, "transom_upstream_waiting", upstream) == 1)
+        flag.set()
+        assert tries(door, await first)[0] == (upstream, "500")
+        assert tries(door, await second) == tried
+
+    asyncio.run(scenario())
+
+
+def test_one_that_fails_at_once_is_not_the_fastest(door: Server) -> None:
+    """But for the one request in twenty that asks another first, and may be any."""
+    firsts = Counter(tries(door, say(door, "race"))[0] for _ in range(12))
+    assert firsts["one", "200"] > 6
 
 
 def metric(door: Server, name: str, upstream: str) -> float:

@@ -39,6 +39,8 @@ class _Candidate(msgspec.Struct, eq=False):
     waited: float | None = None
     seconds: float = 0.0
     """How long the last try took."""
+    only_well: bool = True
+    """It is not asked where it is to be left alone."""
     fresh: bool = False
     """It is asked on a new connection: a kept one ended as it was taken up again."""
     tried: Tried | None = None
@@ -157,6 +159,7 @@ class _Journey:
             # Where nobody is thought to be well, who was given up first has had the most time to recover: refusing
             # without a try would be certain to help nobody.
             last = min(self._left_alone, key=_since)
+            last.only_well = False
             found = self._settle(await self._ask(last, [], None))
         if found is not None:
             assert found.spoken is not None
@@ -249,13 +252,17 @@ class _Journey:
         return sorted(pairs, key=lambda pair: pair[1].response is not None)
 
     async def _try(self, candidate: _Candidate) -> Tried:
-        self._asked = True
         candidate.tries += 1
         candidate.tried = None
         began = time.perf_counter()
         try:
             candidate.tried = await attempt(
-                candidate.upstream, candidate.step.target, candidate.version, self._exchange, fresh=candidate.fresh
+                candidate.upstream,
+                candidate.step.target,
+                candidate.version,
+                self._exchange,
+                fresh=candidate.fresh,
+                only_well=candidate.only_well,
             )
         finally:
             candidate.seconds = time.perf_counter() - began
@@ -265,6 +272,10 @@ class _Journey:
         """Put tries on record. Return the one that brought an answer."""
         for candidate, tried in tries:
             self._note(candidate, tried.upstream, tried.result, candidate.seconds)
+            if tried.left_alone:
+                self._left_alone.append(candidate)
+            else:
+                self._asked = True
             self._outcome.maybe_billed = self._outcome.maybe_billed or tried.maybe_billed
             if tried.response is not None:
                 self._outcome.upstream = tried.upstream

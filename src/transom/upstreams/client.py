@@ -10,7 +10,7 @@ from transom.config.digest import digest
 from transom.config.secrets import SecretRef
 from transom.errors import ConfigError
 from transom.upstreams.breaker import Breaker
-from transom.upstreams.errors import UpstreamReset
+from transom.upstreams.errors import UpstreamError, UpstreamLeftAlone, UpstreamReset
 from transom.upstreams.gate import Gate
 from transom.upstreams.health import Health
 from transom.upstreams.pool import Pool
@@ -47,6 +47,8 @@ _OURS = frozenset(
 _HEADS_KEPT = 256
 _PACE_SHARE = 0.2
 """What the newest measure counts for in the smoothed pace."""
+_PACE_UNKNOWN = 1.0
+"""Seconds that a first failure counts as."""
 
 
 class Upstream:
@@ -76,7 +78,8 @@ class Upstream:
             name, places, (places or 0) if settings.queue is None else settings.queue, settings.queue_seconds or 5.0
         )
         self.pace: float | None = None
-        """Seconds until an answer begins, as an exponentially weighted moving average; `None` before the first."""
+        """Seconds until an answer begins, as an exponentially weighted moving average, doubled by each failure; `None`
+        before the first of either."""
         self._pool = Pool(
             name,
             self._address,
@@ -138,6 +141,7 @@ class Upstream:
         *,
         content_type: bytes = b"application/json",
         fresh: bool = False,
+        only_well: bool = False,
     ) -> Response:
         """Send a request and return its answer as soon as the head is here.
 
@@ -145,26 +149,39 @@ class Upstream:
         `headers`, those that concern the connection or that the settings give are left out. Raises `UpstreamError`s;
         where the task is cancelled, the connection is closed. Raises `ValueError` for what cannot be sent.
 
-        With `fresh`, it goes out on a new connection. What it says of being `left_alone` does not keep it from being
-        asked: the caller decides.
+        With `fresh`, it goes out on a new connection. With `only_well`, it does not go out where the upstream is to be
+        `left_alone` once there is a place for it (`UpstreamLeftAlone`); else the caller has decided.
         """
         if not self._gate.take():
             await self._gate.enter()
         began = time.monotonic()
+        why = self.left_alone if only_well else None
+        if why is not None:
+            self._gate.leave()
+            raise UpstreamLeftAlone(self.name, why)
         finding_out = self.breaker is not None and self.breaker.enter()
         try:
             response = await self._send(method, path, body, headers, content_type, fresh=fresh)
-        except BaseException:
+        except BaseException as error:
             self._gate.leave()
+            if isinstance(error, UpstreamError) and error.counts_against_health:
+                self._slow_down(time.monotonic() - began)
             raise
         finally:
             if finding_out and self.breaker is not None:
                 self.breaker.leave()
         response.on_end(self._gate.leave)
+        seconds = time.monotonic() - began
         if response.status < 400:
-            seconds = time.monotonic() - began
             self.pace = seconds if self.pace is None else self.pace + _PACE_SHARE * (seconds - self.pace)
+        elif response.status >= 500 or response.status == 401:
+            self._slow_down(seconds)
         return response
+
+    def _slow_down(self, seconds: float) -> None:
+        """Take a failure for twice the pace that was known: an upstream that fails at once is not a fast one."""
+        doubled = _PACE_UNKNOWN if self.pace is None else 2 * self.pace
+        self.pace = min(max(doubled, seconds), self.settings.timeouts.first_byte)
 
     async def _send(
         self, method: bytes, path: bytes, body: bytes, headers: Headers, content_type: bytes, *, fresh: bool

@@ -2,6 +2,7 @@
 
     UpstreamError
     ├── UpstreamBusy          as many requests as allowed already wait for a connection, or one waited too long
+    ├── UpstreamLeftAlone     it turned out not to be well while the request waited for a place
     ├── UpstreamUnreachable   no connection could be made: name, network, refusal, certificate
     ├── UpstreamTimedOut      a phase took longer than its setting allows
     ├── UpstreamReset         the connection ended before the answer's head was here
@@ -41,6 +42,17 @@ class UpstreamBusy(UpstreamError):
 
     never_sent = True
     counts_against_health = False
+
+
+class UpstreamLeftAlone(UpstreamError):
+    """It is left alone since the request began to wait, for the reason `why`."""
+
+    never_sent = True
+    counts_against_health = False
+
+    def __init__(self, upstream: str, why: str) -> None:
+        self.why = why
+        super().__init__(upstream, "queue", f"{why} since this request began to wait. See its own log for the reason")
 
 
 class UpstreamUnreachable(UpstreamError):

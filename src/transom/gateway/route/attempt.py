@@ -12,7 +12,7 @@ from transom.gateway.route.refusals import not_ready, refusal_of, refusal_of_sta
 from transom.gateway.route.retry import fault_of, fault_of_status, retry_after
 from transom.registry.routing import Fault
 from transom.upstreams.client import Upstream
-from transom.upstreams.errors import UpstreamError, UpstreamReset
+from transom.upstreams.errors import UpstreamError, UpstreamLeftAlone, UpstreamReset
 from transom.upstreams.response import Response, answered
 from transom.values import Target, Version
 
@@ -23,7 +23,10 @@ HERE = "transom"
 
 
 class Tried(msgspec.Struct):
-    """What came of one try: a usable answer's head and its dialect, or `refusal`, and what `retry.on` calls it."""
+    """What came of one try: a usable answer's head and its dialect, or `refusal`, and what `retry.on` calls it.
+
+    Neither where it was not tried, being `left_alone`.
+    """
 
     upstream: str
     result: str
@@ -35,6 +38,8 @@ class Tried(msgspec.Struct):
     """Seconds that the upstream asked to be left alone."""
     maybe_billed: bool = False
     """It was asked and gave no answer, so that nobody knows whether it did the work."""
+    left_alone: bool = False
+    """It was not asked: it turned out not to be well while the request waited for a place."""
     stale: bool = False
     """A kept connection ended just as it was taken up again: the same target may be asked once more, on a new one."""
 
@@ -45,9 +50,18 @@ def given_up(upstream: str) -> Tried:
 
 
 async def attempt(
-    upstream: Upstream | None, target: Target, version: Version, exchange: Exchange, *, fresh: bool = False
+    upstream: Upstream | None,
+    target: Target,
+    version: Version,
+    exchange: Exchange,
+    *,
+    fresh: bool = False,
+    only_well: bool = False,
 ) -> Tried:
-    """Ask one target, on a new connection where `fresh`. Raises nothing of an upstream's."""
+    """Ask one target: on a new connection where `fresh`, not at all where it is to be left alone and `only_well`.
+
+    Raises nothing of an upstream's.
+    """
     if upstream is None:
         # Only the embedded engine comes and goes; every other upstream is checked when the files are read.
         return Tried(target.upstream, "not ready", refusal=not_ready(version))
@@ -58,19 +72,29 @@ async def attempt(
     if isinstance(asked, Here):
         return Tried(HERE, "estimated", answered(asked.body), exchange.dialect)
     try:
-        response = await upstream.send(b"POST", asked.path, asked.body, asked.headers, fresh=fresh)
+        response = await upstream.send(b"POST", asked.path, asked.body, asked.headers, fresh=fresh, only_well=only_well)
     except UpstreamError as error:
-        return Tried(
-            target.upstream,
-            type(error).__name__,
-            refusal=refusal_of(error, version),
-            fault=fault_of(error),
-            maybe_billed=not error.never_sent,
-            stale=isinstance(error, UpstreamReset) and error.stale,
-        )
+        return _failed(error, version)
+    return _heard(response, target, version, asked.dialect)
+
+
+def _failed(error: UpstreamError, version: Version) -> Tried:
+    if isinstance(error, UpstreamLeftAlone):
+        return Tried(error.upstream, error.why, left_alone=True)
+    return Tried(
+        error.upstream,
+        type(error).__name__,
+        refusal=refusal_of(error, version),
+        fault=fault_of(error),
+        maybe_billed=not error.never_sent,
+        stale=isinstance(error, UpstreamReset) and error.stale,
+    )
+
+
+def _heard(response: Response, target: Target, version: Version, spoken: Dialect) -> Tried:
     status = response.status
     if status < 500 and status not in _NEXT:
-        return Tried(target.upstream, str(status), response, asked.dialect)
+        return Tried(target.upstream, str(status), response, spoken)
     # Nothing in this body is for the caller; a short one keeps the connection, any other costs it.
     if not response.complete:
         response.abort()
