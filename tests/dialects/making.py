@@ -4,6 +4,7 @@ import json
 import string
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import get_args
 
 import msgspec
 from hypothesis import strategies as st
@@ -27,12 +28,15 @@ from transom.dialects.middle import (
     ToolStarted,
     ToolUse,
 )
+from transom.dialects.translate import DialectName
 from transom.values import Usage
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=24)
 NAMES = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=12)
 COUNTS = st.integers(0, 10**9)
 TEXTS = st.builds(Text, WORDS)
+PROOFS = st.builds("{}:{}".format, st.sampled_from(get_args(DialectName)), WORDS)
+"""What proves thoughts, whoever's."""
 _PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS
 _VALUES = _PLAIN | st.lists(_PLAIN, max_size=2) | st.dictionaries(WORDS, _PLAIN, max_size=2)
 

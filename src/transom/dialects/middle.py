@@ -61,7 +61,7 @@ class Document(_Value, frozen=True, tag="document"):
 
 
 class ToolUse(_Value, frozen=True, tag="tool_use"):
-    """The model wants a tool used. `arguments` is JSON text; `signature` is opaque and goes back as it came."""
+    """The model wants a tool used. `arguments` is JSON text; `signature` is Gemini's and goes back as it came."""
 
     id: str
     name: str
@@ -79,7 +79,10 @@ class ToolResult(_Value, frozen=True, tag="tool_result"):
 
 
 class Reasoning(_Value, frozen=True, tag="reasoning"):
-    """What the model thought: `text`, and what proves it to its vendor. `hidden` is what only the vendor can read."""
+    """What the model thought: `text`, and what proves it to its vendor. `hidden` is what only the vendor can read.
+
+    `signature` and `hidden` bear whose they are (`proofs`).
+    """
 
     text: str = ""
     signature: str | None = None

@@ -110,6 +110,9 @@ class Translating(Dialect, Protocol):
 
     FIELDS: Mapping[str, str]
     """By fields of `middle.Request`: what this dialect calls them, for `Unsayable` told in the caller's words."""
+    MARKS: tuple[bytes, ...]
+    """One of them stands in every request that gives back what another vendor's model thought or signed, which an
+    upstream of this dialect cannot read (`proofs`)."""
 
     def parse(self, call: Call) -> Request:
         """Read a request whole. Raises `InvalidRequest` naming any field that cannot be carried."""

@@ -12,6 +12,7 @@ from transom.dialects.gemini.stream import Rearranged
 from transom.dialects.known import CONVERSATIONS
 from transom.dialects.middle import Counted, Event, Failed, Request, Started, Unsayable
 from transom.dialects.order import Ordered
+from transom.dialects.proofs import without_foreign
 from transom.dialects.sse import EventTooLong
 from transom.dialects.translate import EVENT_STREAM, Dialect, DialectName, Facts, InvalidAnswer, Translating
 from transom.errors import InvalidRequest, Refusal, UpstreamFailed
@@ -31,6 +32,9 @@ class Asked(msgspec.Struct, frozen=True):
     path: bytes
     body: bytes
     headers: Headers
+    untold: tuple[str, ...] = ()
+    """What of the request does not travel, by the caller's own paths: it says how and not what, or is of use to another
+    vendor alone."""
 
 
 class Here(msgspec.Struct, frozen=True):
@@ -60,12 +64,9 @@ class Exchange:
         self.headers = headers
         self.recall: Recall | None = None
         """What is kept of its answer, or was, where answers to calls like this are kept."""
+        self.untold: tuple[str, ...] = ()
+        """What of the request who answered was not told (`Asked.untold`)."""
         self._request: Request | None = None
-
-    @property
-    def untold(self) -> tuple[str, ...]:
-        """What of the request did not travel because it says how and not what, by the caller's own paths."""
-        return () if self._request is None else self._request.hints
 
     def ask(self, upstream: Upstream, model: UpstreamModel) -> Asked | Here:
         """Say the call to an upstream. Raises `InvalidRequest`, naming the field, where its dialect cannot say it.
@@ -74,29 +75,40 @@ class Exchange:
         """
         dialect, call = self.dialect, self.call
         speaks = upstream.settings.speaks
-        if dialect.NAME in speaks:
+        same = dialect.NAME in speaks
+        headers = self.headers if same else ()
+        if same and not self._gives_back():
             path = dialect.path(model, stream=call.stream)
-            return Asked(dialect, path, dialect.write(call, model), self.headers or _WANTED.get(dialect.NAME, ()))
+            return Asked(dialect, path, dialect.write(call, model), headers or _WANTED.get(dialect.NAME, ()))
         if isinstance(dialect, Count):
             return Here(dialect.estimate(call))
-        outward = next(CONVERSATIONS[name] for name in speaks if name in CONVERSATIONS)
+        outward = CONVERSATIONS[dialect.NAME if same else next(name for name in speaks if name in CONVERSATIONS)]
         try:
-            body = self._build(outward, model)
+            body, untold = self._build(outward, model)
         except Unsayable as error:
             raise _unsayable(error, self._translating()) from error
-        return Asked(outward, outward.path(model, stream=call.stream), body, _WANTED.get(outward.NAME, ()))
+        path = outward.path(model, stream=call.stream)
+        return Asked(outward, path, body, headers or _WANTED.get(outward.NAME, ()), untold)
 
-    def _build(self, outward: Translating, model: UpstreamModel) -> bytes:
-        request = self._parsed()
+    def _gives_back(self) -> bool:
+        """Whether the call gives back what another vendor's model thought: it must not go out as it stands."""
+        spoken = CONVERSATIONS.get(self.dialect.NAME)
+        return spoken is not None and any(mark in self.call.body for mark in spoken.MARKS)
+
+    def _build(self, outward: Translating, model: UpstreamModel) -> tuple[bytes, tuple[str, ...]]:
+        """Return the body, and what does not travel with it."""
+        heard = self._translating()
+        request, places = without_foreign(self._parsed(), outward.NAME)
+        lost = dict.fromkeys(_in_their_words(f"messages.{place}", heard) for place in places)
+        untold = (*request.hints, *lost)
         try:
-            return outward.build(request, model)
+            return outward.build(request, model), untold
         except Unsayable as error:
             if error.field != "user":
                 raise
             # Agents always say for whom they ask. Where nobody is to be told, that is a hint like others.
-            said = self._translating().FIELDS.get("user", "user")
-            self._request = msgspec.structs.replace(request, user=None, hints=(*request.hints, said))
-            return outward.build(self._request, model)
+            nobodys = msgspec.structs.replace(request, user=None)
+            return outward.build(nobodys, model), (*untold, heard.FIELDS.get("user", "user"))
 
     def answer(self, spoken: Dialect, body: bytes) -> tuple[bytes, Facts]:
         """Return a plain answer in the caller's dialect, and what is recorded of it. Raises `UpstreamFailed`."""
@@ -252,17 +264,23 @@ class Translated:
 
 
 def _unsayable(error: Unsayable, heard: Translating) -> InvalidRequest:
-    name, _, rest = error.field.partition(".")
-    field = heard.FIELDS.get(name, name)
-    if rest and heard.NAME == "openai-chat":
-        # Only there is each of the caller's messages one message of the middle form, so that its number is theirs.
-        field += f".{rest.partition('.')[0]}"
+    field = _in_their_words(error.field, heard)
     return InvalidRequest(
         f"`{field}` cannot be carried to this model, which is served through another API: {error.why}. "
         "Leave it out, or use a model that is served in the API that you speak.",
         param=field,
         code="not_translatable",
     )
+
+
+def _in_their_words(field: str, heard: Translating) -> str:
+    """Return what the caller's dialect calls a field of `middle.Request`."""
+    name, _, rest = field.partition(".")
+    said = heard.FIELDS.get(name, name)
+    if rest and heard.NAME == "openai-chat":
+        # Only there is each of the caller's messages one message of the middle form, so that its number is theirs.
+        said += f".{rest.partition('.')[0]}"
+    return said
 
 
 def _useless() -> UpstreamFailed:

@@ -81,6 +81,7 @@ async def _straight(
     assert tried.spoken is not None
     assert tried.response is not None
     outcome.upstream, outcome.target = tried.upstream, None if tried.upstream == HERE else target
+    exchange.untold = tried.untold
     return tried.spoken, tried.response
 
 
@@ -278,6 +279,7 @@ class _Journey:
                 self._asked = True
             self._outcome.maybe_billed = self._outcome.maybe_billed or tried.maybe_billed
             if tried.response is not None:
+                self._exchange.untold = tried.untold
                 self._outcome.upstream = tried.upstream
                 self._outcome.target = None if tried.upstream == HERE else candidate.step.target
                 self._outcome.version = self._stand_in(candidate.version)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.dialects.anthropic.sdk import ANSWER, client
-from tests.dialects.making import COUNTS, NAMES, WORDS, objects, usages
+from tests.dialects.making import COUNTS, NAMES, PROOFS, WORDS, objects, usages
 
 from transom.dialects.anthropic.messages import MESSAGES
 from transom.dialects.middle import (
@@ -27,9 +27,9 @@ from transom.values import Usage
 SOME = st.none() | WORDS
 PARTS: st.SearchStrategy[Part] = (
     st.builds(Text, WORDS)
-    | st.builds(Reasoning, st.just("") | WORDS, SOME)
-    | st.builds(Reasoning, WORDS, SOME, SOME)
-    | st.builds(Reasoning, hidden=WORDS)
+    | st.builds(Reasoning, st.just("") | WORDS, st.none() | PROOFS)
+    | st.builds(Reasoning, WORDS, st.none() | PROOFS, st.none() | PROOFS)
+    | st.builds(Reasoning, hidden=PROOFS)
     | st.builds(ToolUse, NAMES, NAMES, objects(), SOME)
 )
 STOPS: list[Stop] = ["stop", "length", "tool_use", "refusal", "stop_sequence", "pause"]
@@ -65,8 +65,8 @@ def test_what_can_be_said_comes_back(answer: Answer) -> None:
 
 def test_the_official_client_reads_what_is_said() -> None:
     parts = (
-        Reasoning("Rain?", "c2ln"),
-        Reasoning(hidden="aGlk"),
+        Reasoning("Rain?", "anthropic-messages:c2ln"),
+        Reasoning(hidden="anthropic-messages:aGlk"),
         Reasoning("unsigned"),
         Text("I look."),
         Declined("Not more."),
@@ -107,7 +107,9 @@ def test_the_official_client_reads_what_is_said() -> None:
 def test_signatures_of_others_pass_through_the_official_client() -> None:
     """What a vendor wants back with a thought or the use of a tool comes back from a client that knows neither."""
     parts = (
-        Reasoning("t", "sig", "hid"),
+        Reasoning("t", "gemini-generate:sig", "openai-responses:hid"),
+        Reasoning("u", "gemini-generate:sig"),
+        Reasoning(hidden="openai-responses:rs_1:hid"),
         ToolUse("call_1", "w", "{}", signature="of the use"),
         ToolUse("call_2", "w", "{}"),
     )
@@ -152,7 +154,7 @@ def test_an_answer_of_an_anthropic_server() -> None:
         created=0,
         choices=(
             Choice(
-                (Reasoning("", "c2ln"), Text("Fine."), ToolUse("t", "w", '{"b": 1, "a": [2]}')),
+                (Reasoning("", "anthropic-messages:c2ln"), Text("Fine."), ToolUse("t", "w", '{"b": 1, "a": [2]}')),
                 "stop_sequence",
                 "END",
             ),

@@ -35,7 +35,8 @@ DOCUMENTS = (
     | st.builds(Document, st.just("text/plain"), WORDS, st.none(), st.none() | WORDS)
     | st.builds(Document, st.just("application/pdf"), st.none(), WORDS, st.none() | WORDS)
 )
-THOUGHTS = st.builds(Reasoning, st.just("") | WORDS, WORDS) | st.builds(Reasoning, hidden=WORDS)
+PROOFS = st.builds("anthropic-messages:{}".format, WORDS)
+THOUGHTS = st.builds(Reasoning, st.just("") | WORDS, PROOFS) | st.builds(Reasoning, hidden=PROOFS)
 EFFORTS = st.sampled_from(["low", "medium", "high", "xhigh", "max"])
 THINKING = (
     st.just(Thinking(effort="none"))
@@ -172,8 +173,8 @@ def test_what_an_agent_sends_is_carried_or_a_hint() -> None:
             Message(
                 "assistant",
                 (
-                    Reasoning("I look.", "c2ln"),
-                    Reasoning(hidden="aGlkZGVu"),
+                    Reasoning("I look.", "anthropic-messages:c2ln"),
+                    Reasoning(hidden="anthropic-messages:aGlkZGVu"),
                     Text("I read it."),
                     ToolUse("toolu_1", "Read", '{"path": "a.py"}'),
                     ToolUse("toolu_2", "Look", "{}"),
@@ -295,7 +296,7 @@ def test_the_official_tool_runner_is_served_turn_by_turn(caplog: pytest.LogCaptu
     assert last.stop_reason == "end_turn"
     first, second = served
     assert (first.tools[0].name, first.tools[0].description) == ("add", "Add two numbers.")
-    assert second.messages[1].parts[0] == Reasoning("Adding.", "c2ln")
+    assert second.messages[1].parts[0] == Reasoning("Adding.", "anthropic-messages:c2ln")
     assert second.messages[2].role == "tool"
     good, bad = second.messages[2].parts
     assert good == ToolResult("toolu_1", "add", (Text("5"),))
@@ -437,7 +438,7 @@ def test_a_turn_without_words_is_still_a_turn(content: object) -> None:
 def test_a_signature_is_whatever_the_vendor_says() -> None:
     for signature in ("transom:", "transom:{", "transom:[]", "c2ln"):
         block = {"type": "thinking", "thinking": "t", "signature": signature}
-        assert said(block, role="assistant").messages[0].parts == (Reasoning("t", signature),)
+        assert said(block, role="assistant").messages[0].parts == (Reasoning("t", f"anthropic-messages:{signature}"),)
 
 
 @pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}])

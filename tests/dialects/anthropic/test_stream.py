@@ -43,8 +43,8 @@ SAID = Answer(
     choices=(
         Choice(
             (
-                Reasoning("Zwei Städte: Ulm, 東京.", "c2lnbmVk"),
-                Reasoning(hidden="aGlkZGVu"),
+                Reasoning("Zwei Städte: Ulm, 東京.", "anthropic-messages:c2lnbmVk"),
+                Reasoning(hidden="anthropic-messages:aGlkZGVu"),
                 Text("I look at both. 😀"),
                 ToolUse("toolu_1", "weather", '{"city": "Ulm"}'),
                 ToolUse("toolu_2", "time", "{}"),
@@ -214,7 +214,7 @@ def test_blocks_may_begin_with_what_others_say_in_deltas() -> None:
         stream += b'data: {"type":"content_block_stop","index":%d}\n\n' % index
     stream += b'data: {"type":"message_stop"}\n\n'
     assert assembled(read([stream])).choices[0].parts == (
-        Reasoning("Hm.", "c2ln"),
+        Reasoning("Hm.", "anthropic-messages:c2ln"),
         Text("Yes."),
         ToolUse("a", "w", '{"x": 1}'),
     )

@@ -4,7 +4,7 @@ import base64
 
 import msgspec
 from hypothesis import strategies as st
-from tests.dialects.making import COUNTS, NAMES, TEXTS, WORDS, conversations, objects, tools, usages
+from tests.dialects.making import COUNTS, NAMES, PROOFS, TEXTS, WORDS, conversations, objects, tools, usages
 
 from transom.dialects.middle import (
     Answer,
@@ -42,8 +42,9 @@ _MEDIA: st.SearchStrategy[Image | Document] = (
 )
 _MADE = st.builds(Image, media_type=_IMAGES, data=_BASE64)
 _SOUNDS = st.builds(Audio, st.sampled_from(["audio/wav", "audio/mp3"]), _BASE64)
-_THOUGHTS = st.builds(Reasoning, WORDS, st.none() | WORDS) | st.builds(Reasoning, st.just(""), WORDS)
-_HIDDEN = st.builds(Reasoning, st.just("") | WORDS, st.none() | WORDS, WORDS)
+_OWN = st.builds("gemini-generate:{}".format, WORDS)
+_THOUGHTS = st.builds(Reasoning, WORDS, st.none() | _OWN) | st.builds(Reasoning, st.just(""), _OWN)
+_HIDDEN = st.builds(Reasoning, st.just("") | WORDS, st.none() | PROOFS, PROOFS)
 _LEVELS: st.SearchStrategy[Effort] = st.sampled_from(["minimal", "low", "medium", "high", "xhigh"])
 _THINKING = (
     st.builds(Thinking, effort=_LEVELS, shown=st.none() | st.booleans())

@@ -93,7 +93,7 @@ def test_an_answer_as_the_vendor_gives_it() -> None:
                 (
                     Reasoning("Hm."),
                     Text("Look:"),
-                    Reasoning(signature="c2k="),
+                    Reasoning(signature="gemini-generate:c2k="),
                     ToolUse("a", "f", '{"x": 1}', "Zg=="),
                     Image("image/png", "//77"),
                 ),

@@ -156,8 +156,8 @@ def test_a_wrapped_proof_survives_clients_that_hold_it_as_bytes(signature: str |
 @pytest.mark.parametrize(
     "signature", ["c2k=", "not base64!", "é", base64.b64encode(b"transom\x00{").decode(), "AAECAw"]
 )
-def test_a_signature_that_is_not_wrapped_stays_as_it_is(signature: str) -> None:
-    assert unwrap(signature) == Proof(signature)
+def test_a_signature_that_is_not_wrapped_is_geminis_own(signature: str) -> None:
+    assert unwrap(signature) == Proof(f"gemini-generate:{signature}")
 
 
 @pytest.mark.parametrize("signature", [None, "", "skip_thought_signature_validator"])

@@ -125,7 +125,7 @@ def test_a_turn_of_tools_with_ids() -> None:
                 Reasoning("Hm."),
                 ToolUse("a", "weather", '{"city": "Oslo"}', "c2k="),
                 ToolUse("b", "weather", "{}"),
-                Reasoning(signature="ZW5k"),
+                Reasoning(signature="gemini-generate:ZW5k"),
             ),
         ),
         Message(

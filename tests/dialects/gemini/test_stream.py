@@ -74,7 +74,7 @@ def test_a_stream_as_the_vendor_gives_it() -> None:
         ToolDelta(0, '{"x": 1}'),
         ToolStarted(1, "b", "g"),
         ToolDelta(1, "{}"),
-        ReasoningDelta(signature="c2k="),
+        ReasoningDelta(signature="gemini-generate:c2k="),
         Counted(last),
         Ended("tool_use"),
     ]

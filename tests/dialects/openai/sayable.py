@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import msgspec
 from hypothesis import strategies as st
-from tests.dialects.making import COUNTS, NAMES, TEXTS, WORDS, conversations, objects, tools, usages
+from tests.dialects.making import COUNTS, NAMES, PROOFS, TEXTS, WORDS, conversations, objects, tools, usages
 
 from transom.dialects.middle import (
     Answer,
@@ -44,11 +44,12 @@ _FILES = st.builds(Document, st.just("application/pdf"), _BASE64, name=WORDS) | 
 )
 _FILES_ELSEWHERE = st.builds(Document, url=_URLS, name=st.none() | WORDS)
 _DECLINED = st.builds(Declined, WORDS)
-_SEALED = st.builds("responses:rs_{}:{}".format, NAMES, _BASE64)
+_SEALED = st.builds("openai-responses:rs_{}:{}".format, NAMES, _BASE64)
+_OTHERS = PROOFS.filter(lambda proof: not proof.startswith("openai-responses:"))
 _THOUGHTS = (
-    st.builds(Reasoning, WORDS, st.none() | WORDS | _SEALED)
-    | st.builds(Reasoning, st.just(""), WORDS)
-    | st.builds(Reasoning, hidden=WORDS | _SEALED)
+    st.builds(Reasoning, WORDS, st.none() | _OTHERS | _SEALED)
+    | st.builds(Reasoning, st.just(""), _OTHERS)
+    | st.builds(Reasoning, hidden=_OTHERS | _SEALED)
 )
 _NUMBERS = st.none() | st.floats(-2, 2)
 _PENALTIES = st.none() | st.floats(-2, 2).filter(bool)

@@ -277,8 +277,8 @@ def test_a_thought_with_what_proves_it() -> None:
         chunk({"content": "Yes."}),
     ) == [
         ReasoningDelta("Hm."),
-        ReasoningDelta(signature="sig"),
-        ReasoningDelta(hidden="sealed"),
+        ReasoningDelta(signature="openai-chat:sig"),
+        ReasoningDelta(hidden="openai-chat:sealed"),
         TextDelta("Yes."),
     ]
 
@@ -396,7 +396,7 @@ USE: dict[str, object] = {
             response(THOUGHT | {"encrypted_content": "E"}, WORDS, USE, USE | {"call_id": "c2"}),
             Choice(
                 (
-                    Reasoning("Hm.", "responses:rs_1:E"),
+                    Reasoning("Hm.", "openai-responses:rs_1:E"),
                     Text("Yes."),
                     ToolUse("c1", "f", "{}"),
                     ToolUse("c2", "f", "{}"),
@@ -511,7 +511,7 @@ def test_a_response_with_thoughts_and_tools_in_parallel() -> None:
         ReasoningDelta("On"),
         ReasoningDelta("e."),
         ReasoningDelta("\n\nTwo."),
-        ReasoningDelta(signature="responses:rs_1:E"),
+        ReasoningDelta(signature="openai-responses:rs_1:E"),
         TextDelta("Yes.", logprobs=(Logprob("Yes.", -1.0),)),
         ToolStarted(0, "c1", "f"),
         ToolDelta(0, "{"),

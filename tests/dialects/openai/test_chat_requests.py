@@ -128,11 +128,11 @@ def test_a_part(part: dict[str, object], expected: Part) -> None:
         ({"reasoning": "", "reasoning_details": []}, ()),
         (
             {"reasoning": "a", "reasoning_details": [{"type": "reasoning.text", "text": "a", "signature": "s"}]},
-            (Reasoning("a", "s"),),
+            (Reasoning("a", "openai-chat:s"),),
         ),
         (
             {"reasoning_content": "a", "reasoning_details": [{"type": "reasoning.text", "signature": "s", "index": 0}]},
-            (Reasoning("a", "s"),),
+            (Reasoning("a", "openai-chat:s"),),
         ),
         (
             {
@@ -142,11 +142,11 @@ def test_a_part(part: dict[str, object], expected: Part) -> None:
                     {"type": "reasoning.encrypted", "data": "h", "id": "rs_1", "index": 1},
                 ],
             },
-            (Reasoning("a"), Reasoning(hidden="h")),
+            (Reasoning("a"), Reasoning(hidden="openai-chat:h")),
         ),
         (
             {"reasoning": "a", "reasoning_details": [{"type": "reasoning.encrypted", "data": "h"}]},
-            (Reasoning("a"), Reasoning(hidden="h")),
+            (Reasoning("a"), Reasoning(hidden="openai-chat:h")),
         ),
     ],
 )

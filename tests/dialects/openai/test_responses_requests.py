@@ -82,7 +82,7 @@ def test_a_conversation_with_tools_in_parallel() -> None:
             Message(
                 "assistant",
                 (
-                    Reasoning("Two.", "responses:rs_1:E"),
+                    Reasoning("Two.", "openai-responses:rs_1:E"),
                     Text("Let me see."),
                     ToolUse("c1", "weather", "{}"),
                     ToolUse("c2", "clock", "{}"),
@@ -137,7 +137,7 @@ def test_a_part(part: dict[str, object], expected: Part) -> None:
     ("item", "thought"),
     [
         ({"summary": []}, None),
-        ({"summary": [], "encrypted_content": "E"}, Reasoning(hidden="responses:rs_1:E")),
+        ({"summary": [], "encrypted_content": "E"}, Reasoning(hidden="openai-responses:rs_1:E")),
         ({"summary": [], "content": [{"type": "reasoning_text", "text": "a"}]}, Reasoning("a")),
         (
             {"summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}]},
@@ -228,7 +228,6 @@ CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"conversation": {"id": "conv_1"}}, "conversation"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
-        ({"background": True}, "background"),
         ({"truncation": "auto"}, "truncation"),
         ({"context_management": [{"type": "compaction"}]}, "context_management"),
         ({"moderation": {"model": "m"}}, "moderation"),

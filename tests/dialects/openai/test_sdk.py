@@ -80,8 +80,8 @@ ANSWER = Answer(
     choices=(
         Choice(
             (
-                Reasoning("Two tools.", "sig"),
-                Reasoning(hidden="sealed"),
+                Reasoning("Two tools.", "openai-chat:sig"),
+                Reasoning(hidden="anthropic-messages:sealed"),
                 Text("Let me see."),
                 ToolUse("c1", "weather", '{"city": "Oslo"}', "proof"),
                 ToolUse("c2", "clock", "{}"),
@@ -106,7 +106,7 @@ def test_chat_in_its_own_words() -> None:
             "id": "c1",
             "type": "function",
             "function": {"name": "weather", "arguments": '{"city": "Oslo"}'},
-            "extra_content": {"google": {"thought_signature": "proof"}},
+            "extra_content": {"google": {"thought_signature": "transom:gemini-generate:proof"}},
         },
         {"id": "c2", "type": "function", "function": {"name": "clock", "arguments": "{}"}},
     ]
@@ -127,8 +127,8 @@ def test_responses_in_its_own_words() -> None:
     assert kinds == ["reasoning", "reasoning", "message", "function_call", "function_call"]
     thought, sealed, _, first, second = response.output
     assert thought.type == sealed.type == "reasoning"
-    assert (thought.summary[0].text, thought.encrypted_content) == ("Two tools.", "sig")
-    assert (sealed.summary, sealed.encrypted_content) == ([], "sealed")
+    assert (thought.summary[0].text, thought.encrypted_content) == ("Two tools.", "openai-chat:sig")
+    assert (sealed.summary, sealed.encrypted_content) == ([], "anthropic-messages:sealed")
     assert first.type == second.type == "function_call"
     assert (first.call_id, first.name, first.arguments) == ("c1", "weather", '{"city": "Oslo"}')
     assert len({item.id for item in response.output}) == 5

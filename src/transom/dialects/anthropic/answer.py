@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from transom.dialects.anthropic.content import json_object, read_thought, tied
-from transom.dialects.anthropic.signature import Proof, wrap
+from transom.dialects.anthropic.signature import Proof, unwrap_hidden, wrap, wrap_hidden
 from transom.dialects.anthropic.usage import read_usage, read_wire, write_usage
 from transom.dialects.middle import Answer, Choice, Declined, Part, Reasoning, Stop, Text, ToolUse
 from transom.dialects.translate import Facts, InvalidAnswer
@@ -175,7 +175,7 @@ def _part(block: Block) -> Part | Proof:
         case ThinkingBlock(thinking=thinking, signature=signature):
             return read_thought(thinking, signature)
         case RedactedBlock(data=data):
-            return Reasoning(hidden=data)
+            return Reasoning(hidden=unwrap_hidden(data))
         case ToolUseBlock(id=name, name=tool, input=arguments):
             return ToolUse(name, tool, bytes(arguments).decode())
 
@@ -187,7 +187,7 @@ def _blocks(part: Part) -> Iterator[dict[str, object]]:
                 yield {"type": "text", "text": text}
         case Reasoning():
             if part.hidden is not None and not part.text and part.signature is None:
-                yield {"type": "redacted_thinking", "data": part.hidden}
+                yield {"type": "redacted_thinking", "data": wrap_hidden(part.hidden)}
             else:
                 yield thinking_block(part.text, Proof(part.signature, part.hidden))
         case ToolUse():

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from transom.dialects.anthropic.signature import Proof, unwrap
+from transom.dialects.anthropic.signature import Proof, own_proof, unwrap, unwrap_hidden
 from transom.dialects.middle import (
     Audio,
     Declined,
@@ -140,7 +140,7 @@ def _read_thinking(block: Object) -> Reasoning | Proof:
 
 
 def _read_redacted(block: Object) -> Reasoning:
-    return Reasoning(hidden=_needed_text(block, "data"))
+    return Reasoning(hidden=unwrap_hidden(_needed_text(block, "data")))
 
 
 def _read_tool_use(block: Object) -> ToolUse:
@@ -212,11 +212,12 @@ def _write_document(document: Document, path: str) -> dict[str, object]:
 
 
 def _write_reasoning(thought: Reasoning, path: str) -> dict[str, object]:
-    if thought.hidden is not None and not thought.text and thought.signature is None:
-        return {"type": "redacted_thinking", "data": thought.hidden}
-    if thought.hidden is not None or thought.signature is None:
+    signature, hidden = own_proof(thought.signature), own_proof(thought.hidden)
+    if hidden is not None and not thought.text and thought.signature is None:
+        return {"type": "redacted_thinking", "data": hidden}
+    if thought.hidden is not None or signature is None:
         raise Unsayable(path, "is a thought without Anthropic's signature, and its API takes no other")
-    return {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
+    return {"type": "thinking", "thinking": thought.text, "signature": signature}
 
 
 def _write_tool_use(use: ToolUse, path: str) -> dict[str, object]:

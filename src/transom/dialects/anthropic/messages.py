@@ -19,6 +19,7 @@ from transom.dialects.bodies import read_request as decode_request
 from transom.dialects.fields import Fields
 from transom.dialects.middle import Answer, Request
 from transom.dialects.model_name import swap_model
+from transom.dialects.proofs import QUOTED_MARK
 from transom.dialects.strings import strings
 from transom.dialects.translate import EVENT_STREAM, DialectName, Facts, Translating
 from transom.errors import Refusal
@@ -43,6 +44,7 @@ class AnthropicMessages:
     ACTION: Literal["infer", "embed"] = "infer"
     KIND: Literal["chat", "embedding"] = "chat"
     STREAM_TYPE = EVENT_STREAM
+    MARKS: tuple[bytes, ...] = (QUOTED_MARK,)
     FIELDS: Mapping[str, str] = {
         "messages": "messages",
         "tools": "tools",

@@ -15,7 +15,7 @@ from transom.dialects.anthropic.answer import (
     model_name,
     read_stop,
 )
-from transom.dialects.anthropic.signature import unwrap
+from transom.dialects.anthropic.signature import unwrap, unwrap_hidden
 from transom.dialects.anthropic.usage import WireUsage, later, read_usage, read_wire
 from transom.dialects.middle import (
     Counted,
@@ -187,7 +187,7 @@ class Reader:
                 yield from [ReasoningDelta(text)] if text else []
                 yield from self._signed(signature) if signature else []
             case RedactedBlock(data=data):
-                yield ReasoningDelta(hidden=data)
+                yield ReasoningDelta(hidden=unwrap_hidden(data))
             case ToolUseBlock(id=name, name=tool, input=start):
                 self._open[event.index] = _Tool(self._tools, bytes(start).decode())
                 yield ToolStarted(self._tools, name, tool, self._signature)

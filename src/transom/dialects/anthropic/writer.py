@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from transom.dialects.anthropic.answer import head, thinking_block, write_stop
-from transom.dialects.anthropic.signature import Proof, wrap
+from transom.dialects.anthropic.signature import Proof, wrap, wrap_hidden
 from transom.dialects.anthropic.usage import write_usage
 from transom.dialects.middle import (
     Counted,
@@ -84,7 +84,7 @@ class Writer:
 
     def _reason(self, event: ReasoningDelta) -> bytes:
         if event.hidden is not None and not event.text and event.signature is None:
-            return self._close() + self._whole({"type": "redacted_thinking", "data": event.hidden})
+            return self._close() + self._whole({"type": "redacted_thinking", "data": wrap_hidden(event.hidden)})
         said = self._say("thinking", {"type": "thinking_delta", "thinking": event.text}) if event.text else b""
         proof = Proof(event.signature, event.hidden)
         if proof != Proof():

@@ -10,7 +10,7 @@ import msgspec
 
 from transom.dialects.gemini.calls import made_id
 from transom.dialects.gemini.media import medium
-from transom.dialects.gemini.signature import Proof, standard, unwrap
+from transom.dialects.gemini.signature import Proof, own_proof, standard, unwrap
 from transom.dialects.gemini.usage import read_usage
 from transom.dialects.middle import Answer, Choice, Logprob, Part, Reasoning, Stop, Text, ToolUse
 from transom.dialects.translate import Facts, InvalidAnswer
@@ -240,7 +240,7 @@ def _use(call: _Call, proof: Proof, place: tuple[object, ...], numbers: Iterator
         raise InvalidAnswer("its arguments are not text in UTF-8") from error
     if arguments in {"", "null"}:
         arguments = "{}"
-    return ToolUse(call.id or made_id(*place, number), call.name, arguments, proof.signature)
+    return ToolUse(call.id or made_id(*place, number), call.name, arguments, own_proof(proof.signature))
 
 
 def _seconds(time_: str | None) -> int:

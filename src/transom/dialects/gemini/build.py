@@ -12,7 +12,7 @@ import msgspec
 
 from transom.dialects.gemini.calls import is_made
 from transom.dialects.gemini.media import write_medium
-from transom.dialects.gemini.signature import UNSIGNED
+from transom.dialects.gemini.signature import UNSIGNED, own_proof
 from transom.dialects.middle import (
     Audio,
     Declined,
@@ -129,12 +129,19 @@ def _part(part: object, field: str, *, before_3: bool) -> Json:
             return write_medium(part, field)
         case ToolUse():
             return _call(part, field)
-        case Reasoning(text, signature, None):
-            said: Json = {"text": text, "thought": True} if text else {"text": ""}
-            return said if signature is None else said | {"thoughtSignature": signature}
         case Reasoning():
-            raise Unsayable(field, "it is a thought that only another vendor can read")
+            return _thought(part, field)
     raise Unsayable(field, "a result of a tool must stand in a message of the role `tool`")
+
+
+def _thought(thought: Reasoning, field: str) -> Json:
+    said: Json = {"text": thought.text, "thought": True} if thought.text else {"text": ""}
+    if thought.signature is None and thought.hidden is None:
+        return said
+    signature = own_proof(thought.signature)
+    if signature is None or thought.hidden is not None:
+        raise Unsayable(field, "it is a thought that another vendor proves or alone can read")
+    return said | {"thoughtSignature": signature}
 
 
 def _call(use: ToolUse, field: str) -> Json:

@@ -18,6 +18,7 @@ from transom.dialects.gemini.frames import Array, Events
 from transom.dialects.gemini.path import check_model, resource, write_path
 from transom.dialects.gemini.reply import build_answer
 from transom.dialects.gemini.request import read_request
+from transom.dialects.gemini.signature import WRAPPED
 from transom.dialects.gemini.stream import Reader, Writer, read_end
 from transom.dialects.middle import Answer, Request
 from transom.dialects.model_name import swap_model
@@ -59,6 +60,7 @@ class Generate:
     NAME: DialectName = "gemini-generate"
     ACTION: Literal["infer", "embed"] = "infer"
     KIND: Literal["chat", "embedding"] = "chat"
+    MARKS: tuple[bytes, ...] = (WRAPPED,)
     FIELDS: Mapping[str, str] = {
         "messages": "contents",
         "tools": "tools",

@@ -11,7 +11,7 @@ import msgspec
 
 from transom.dialects.gemini.calls import Calls, made_id
 from transom.dialects.gemini.media import read_detail, read_file, read_inline
-from transom.dialects.gemini.signature import Proof, unwrap
+from transom.dialects.gemini.signature import Proof, own_proof, unwrap
 from transom.dialects.gemini.wire import Object
 from transom.dialects.middle import Audio, Document, Image, Message, Part, Reasoning, Role, Text, ToolResult, ToolUse
 from transom.errors import InvalidRequest
@@ -67,7 +67,7 @@ def _part(part: Object, role: Role, calls: Calls) -> list[Part]:
     for name in _OWN:
         part.refuse(name, "it belongs to a tool that Google runs itself")
     if (call := part.object("functionCall")) is not None:
-        read: Part = _call(call, part.path, calls, proof.signature)
+        read: Part = _call(call, part.path, calls, own_proof(proof.signature))
         signed = []
     elif (response := part.object("functionResponse")) is not None:
         read = _response(response, calls)

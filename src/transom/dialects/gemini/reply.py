@@ -7,7 +7,7 @@ import msgspec
 
 from transom.dialects.gemini.build import write_arguments
 from transom.dialects.gemini.media import write_medium
-from transom.dialects.gemini.signature import Proof, wrap
+from transom.dialects.gemini.signature import Proof, wrap, wrap_own
 from transom.dialects.gemini.usage import write_usage
 from transom.dialects.middle import (
     Answer,
@@ -92,17 +92,16 @@ def write_call(use: ToolUse) -> Json | None:
     if arguments is None:
         return None
     said: Json = {"functionCall": {"id": use.id, "name": use.name, "args": arguments}}
-    return _signed(said, Proof(use.signature))
+    return _signed(said, wrap_own(use.signature))
 
 
 def write_reasoning(thought: Reasoning) -> Json:
     """Say a thought. What proves it is wrapped: it comes back through clients that would write it otherwise."""
     said: Json = {"text": thought.text, "thought": True} if thought.text else {"text": ""}
-    return _signed(said, Proof(thought.signature, thought.hidden))
+    return _signed(said, wrap(Proof(thought.signature, thought.hidden)))
 
 
-def _signed(said: Json, proof: Proof) -> Json:
-    signature = wrap(proof)
+def _signed(said: Json, signature: str | None) -> Json:
     return said if signature is None else said | {"thoughtSignature": signature}
 
 

@@ -2,7 +2,7 @@
 
 Gemini's clients read `thoughtSignature` as base64 and write it again in another alphabet, which is the same to Google
 and another signature to anyone else. So what an answer's caller shall give back is wrapped: base64 whose bytes hold
-the words as they were. A signature that is not wrapped is Google's own and stays as it is.
+the words as they were. A signature that is not wrapped is Google's own.
 """
 
 import base64
@@ -10,7 +10,13 @@ import binascii
 
 import msgspec
 
+from transom.dialects.proofs import own, tagged
+from transom.dialects.translate import DialectName
+
+_SPOKEN: DialectName = "gemini-generate"
 _MARK = b"transom\x00"
+WRAPPED = base64.b64encode(_MARK + b"{")
+"""How everything begins that is wrapped, in both alphabets."""
 UNSIGNED = "skip_thought_signature_validator"
 """Stands for the signature of a tool's use that Gemini did not ask for itself. Source: Google, "Thought signatures"."""
 
@@ -38,9 +44,21 @@ def unwrap(signature: str | None) -> Proof:
         return Proof()
     try:
         held = base64.b64decode(signature.translate(_STANDARD) + "=" * (-len(signature) % 4))
-        return _proofs.decode(held.removeprefix(_MARK)) if held.startswith(_MARK) else Proof(signature)
+        if held.startswith(_MARK):
+            return _proofs.decode(held.removeprefix(_MARK))
     except (binascii.Error, ValueError):  # msgspec's errors are ValueErrors
-        return Proof(signature)
+        pass
+    return Proof(tagged(_SPOKEN, signature))
+
+
+def wrap_own(signature: str | None) -> str | None:
+    """Return the `thoughtSignature` of a tool's use, whose signature is Gemini's always."""
+    return wrap(Proof(tagged(_SPOKEN, signature)))
+
+
+def own_proof(proof: str | None) -> str | None:
+    """Return what proves a thought to Gemini; `None` where it was given by another."""
+    return own(_SPOKEN, proof)
 
 
 _STANDARD = str.maketrans("-_", "+/")

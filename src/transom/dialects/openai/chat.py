@@ -9,6 +9,7 @@ from transom.dialects.model_name import swap_model
 from transom.dialects.openai import chat_answer, chat_light, chat_request
 from transom.dialects.openai.chat_stream import ChatReader, ChatWriter
 from transom.dialects.openai.words import read_error
+from transom.dialects.proofs import QUOTED_MARK
 from transom.dialects.translate import EVENT_STREAM, DialectName, Facts, Reader, Translating, Writer
 from transom.errors import Refusal
 from transom.values import Call, UpstreamModel
@@ -22,6 +23,7 @@ class Chat:
     KIND: Literal["chat", "embedding"] = "chat"
     STREAM_TYPE = EVENT_STREAM
     FIELDS: Mapping[str, str] = chat_request.FIELDS
+    MARKS: tuple[bytes, ...] = (QUOTED_MARK,)
 
     def read(self, body: bytes) -> Call:
         """Read of a request what the door itself must know. Raises `InvalidRequest`."""

@@ -10,8 +10,10 @@ from transom.dialects.openai.chat_request import wire_tool_use
 from transom.dialects.openai.logprobs import WireLogprob, read_logprobs, write_logprobs
 from transom.dialects.openai.payloads import NOTHING, created, decode
 from transom.dialects.openai.usage import chat_usage, read_chat_usage
-from transom.dialects.translate import InvalidAnswer
+from transom.dialects.proofs import SIGNS_TOOLS, held, signature_of_use, tagged
+from transom.dialects.translate import DialectName, InvalidAnswer
 
+_SPOKEN: DialectName = "openai-chat"
 _STOPS: dict[str, Stop] = {
     "stop": "stop",
     "length": "length",
@@ -158,7 +160,14 @@ def finish_fields(stop: Stop | None, sequence: str | None, *, declined: bool) ->
 
 def signature_fields(signature: str | None) -> dict[str, object]:
     """Return the field of a tool use that Gemini's models want back."""
-    return {"extra_content": {"google": {"thought_signature": signature}}} if signature is not None else {}
+    if signature is None:
+        return {}
+    return {"extra_content": {"google": {"thought_signature": held(_SPOKEN, tagged(SIGNS_TOOLS, signature))}}}
+
+
+def signature_of(extra: Extra | None) -> str | None:
+    """Return the signature of a tool use, as Google itself gives it here."""
+    return signature_of_use(extra.google.thought_signature) if extra and extra.google else None
 
 
 def _choice(answer: str, said: _Choice) -> Choice:
@@ -182,8 +191,7 @@ def _choice(answer: str, said: _Choice) -> Choice:
 def _tool_use(call: _ToolCall, made_up: str) -> ToolUse:
     if call.function.name is None:
         raise InvalidAnswer("not what the API says: a tool without a name")
-    google = call.extra_content.google if call.extra_content else None
-    signature = google.thought_signature if google else None
+    signature = signature_of(call.extra_content)
     return ToolUse(call.id or made_up, call.function.name, call.function.arguments or "", signature)
 
 

@@ -11,6 +11,10 @@ from collections.abc import Sequence
 import msgspec
 
 from transom.dialects.middle import Reasoning
+from transom.dialects.proofs import given_back, held
+from transom.dialects.translate import DialectName
+
+_SPOKEN: DialectName = "openai-chat"
 
 
 class Detail(msgspec.Struct):
@@ -24,7 +28,7 @@ class Detail(msgspec.Struct):
 
 def read_thoughts(text: str | None, details: Sequence[Detail]) -> tuple[Reasoning, ...]:
     """Return the thoughts of a message. Where details say text, it is `text` again."""
-    thoughts = [Reasoning(each.text or each.summary or "", each.signature, each.data) for each in details]
+    thoughts = [Reasoning(each.text or each.summary or "", *read_proofs(each)) for each in details]
     thoughts = [thought for thought in thoughts if thought != Reasoning()]
     if text and not any(thought.text for thought in thoughts):
         if len(thoughts) == 1 and thoughts[0].signature is not None:
@@ -32,6 +36,11 @@ def read_thoughts(text: str | None, details: Sequence[Detail]) -> tuple[Reasonin
             return (Reasoning(text, thoughts[0].signature, thoughts[0].hidden),)
         thoughts.insert(0, Reasoning(text))
     return tuple(thoughts)
+
+
+def read_proofs(said: Detail) -> tuple[str | None, str | None]:
+    """Return the signature and the hidden thought of a detail."""
+    return given_back(_SPOKEN, said.signature), given_back(_SPOKEN, said.data)
 
 
 def write_thoughts(thoughts: Sequence[Reasoning]) -> dict[str, object]:
@@ -49,7 +58,7 @@ def detail(index: int, thought: Reasoning) -> dict[str, object]:
     if thought.text:
         written["text"] = thought.text
     if thought.signature is not None:
-        written["signature"] = thought.signature
+        written["signature"] = held(_SPOKEN, thought.signature)
     if thought.hidden is not None:
-        written["data"] = thought.hidden
+        written["data"] = held(_SPOKEN, thought.hidden)
     return written

@@ -32,6 +32,7 @@ from transom.dialects.objects import Object, uncarried
 from transom.dialects.openai import media, options
 from transom.dialects.openai.chat_reasoning import Detail, read_thoughts, write_thoughts
 from transom.dialects.openai.results import told
+from transom.dialects.proofs import signature_of_use
 from transom.dialects.translate import tool_names
 from transom.errors import InvalidRequest
 from transom.values import Call, UpstreamModel
@@ -302,7 +303,7 @@ def _signature(extra: Object | None) -> str | None:
     for each in (google, extra):
         if each:
             each.done()
-    return signature
+    return signature_of_use(signature)
 
 
 def _result(item: Object, names: Mapping[str, str]) -> ToolResult:

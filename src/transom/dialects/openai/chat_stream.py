@@ -28,10 +28,11 @@ from transom.dialects.openai.chat_answer import (
     finish_fields,
     made_up_id,
     signature_fields,
+    signature_of,
     stop_of,
     tool_id,
 )
-from transom.dialects.openai.chat_reasoning import Detail, detail
+from transom.dialects.openai.chat_reasoning import Detail, detail, read_proofs
 from transom.dialects.openai.logprobs import read_logprobs, write_logprobs
 from transom.dialects.openai.payloads import DONE, NOTHING, Payloads, created, decode, event
 from transom.dialects.openai.usage import chat_usage, read_chat_usage
@@ -153,7 +154,7 @@ class ChatReader:
         if thought:
             events.append(ReasoningDelta(thought, choice=index))
         events += [  # their text is the same text again
-            ReasoningDelta("", each.signature, each.data, index)
+            ReasoningDelta("", *read_proofs(each), index)
             for each in delta.reasoning_details or ()
             if each.signature is not None or each.data is not None
         ]
@@ -174,9 +175,8 @@ class ChatReader:
                 raise InvalidAnswer("not what the API says: a tool without a name")
             tool = reading.at[place] = len(reading.ids)
             reading.ids.append(call.id or None)
-            google = call.extra_content.google if call.extra_content else None
-            signature = google.thought_signature if google else None
-            events.append(ToolStarted(tool, call.id or tool_id(self._id, choice, tool), name, signature, choice))
+            id_ = call.id or tool_id(self._id, choice, tool)
+            events.append(ToolStarted(tool, id_, name, signature_of(call.extra_content), choice))
         if call.function and call.function.arguments:
             events.append(ToolDelta(tool, call.function.arguments, choice))
         return events

@@ -8,6 +8,7 @@ from transom.dialects.middle import Answer, Request
 from transom.dialects.model_name import swap_model
 from transom.dialects.openai import responses_answer, responses_light, responses_request
 from transom.dialects.openai.payloads import event
+from transom.dialects.openai.responses_items import MARKS
 from transom.dialects.openai.responses_reader import ResponsesReader
 from transom.dialects.openai.responses_writer import ResponsesWriter
 from transom.dialects.openai.words import read_error
@@ -24,6 +25,7 @@ class Responses:
     KIND: Literal["chat", "embedding"] = "chat"
     STREAM_TYPE = EVENT_STREAM
     FIELDS: Mapping[str, str] = responses_request.FIELDS
+    MARKS: tuple[bytes, ...] = MARKS
 
     def read(self, body: bytes) -> Call:
         """Read of a request what the door itself must know. Raises `InvalidRequest`."""

@@ -10,14 +10,18 @@ from collections.abc import Sequence
 
 from transom.dialects.middle import Reasoning, ToolUse
 from transom.dialects.openai.options import known
+from transom.dialects.proofs import own, tagged
+from transom.dialects.translate import DialectName
 
+_SPOKEN: DialectName = "openai-responses"
 PARAGRAPH = "\n\n"
 """What stands between the paragraphs of a thought."""
 
 _MADE_UP = "rs_transom_"
-_OPENAI = "responses:"
 _PROOF = "signature:"
 _SIGNED = "fc_signed_"
+MARKS = (f'"{_MADE_UP}'.encode(), f'"{_SIGNED}'.encode())
+"""What stands in a request that gives back what another vendor's model thought or signed."""
 
 
 def message_id(answer: str, index: int) -> str:
@@ -51,8 +55,8 @@ def unseal(text: str, item_id: str | None, encrypted: str | None) -> Reasoning:
     """Return a thought: its summary and what its `encrypted_content` carries, which without a summary is all of it."""
     if encrypted is None:
         return Reasoning(text)
-    if item_id is not None and not item_id.startswith(_MADE_UP):
-        encrypted = f"{_OPENAI}{item_id}:{encrypted}"
+    if item_id is None or not item_id.startswith(_MADE_UP):
+        encrypted = tagged(_SPOKEN, f"{item_id or ''}:{encrypted}") or ""
     if encrypted.startswith(_PROOF):
         return Reasoning(text, signature=encrypted.removeprefix(_PROOF))
     return Reasoning(text, signature=encrypted) if text else Reasoning(hidden=encrypted)
@@ -61,10 +65,11 @@ def unseal(text: str, item_id: str | None, encrypted: str | None) -> Reasoning:
 def own_seal(thought: Reasoning, made_up: str) -> tuple[str, str | None]:
     """Return the id and the `encrypted_content` by which an upstream knows its thought again, as it gave them."""
     sealed = seal(thought)
-    if sealed is None or not sealed.startswith(_OPENAI):
+    given = own(_SPOKEN, sealed)
+    if given is None:
         return made_up, sealed
-    item_id, _, encrypted = sealed.removeprefix(_OPENAI).rpartition(":")
-    return item_id, encrypted
+    item_id, _, encrypted = given.rpartition(":")
+    return item_id or made_up, encrypted
 
 
 def halves(thought: Reasoning) -> tuple[Reasoning, ...]:

@@ -7,7 +7,7 @@ import msgspec
 from transom.dialects.translate import Dialect
 from transom.errors import InvalidRequest, Refusal
 from transom.gateway.apart import apart
-from transom.gateway.exchange import Exchange, Here
+from transom.gateway.exchange import Asked, Exchange, Here
 from transom.gateway.route.refusals import not_ready, refusal_of, refusal_of_status
 from transom.gateway.route.retry import fault_of, fault_of_status, retry_after
 from transom.registry.routing import Fault
@@ -42,6 +42,8 @@ class Tried(msgspec.Struct):
     """It was not asked: it turned out not to be well while the request waited for a place."""
     stale: bool = False
     """A kept connection ended just as it was taken up again: the same target may be asked once more, on a new one."""
+    untold: tuple[str, ...] = ()
+    """What it was not told (`exchange.Asked`)."""
 
 
 def given_up(upstream: str) -> Tried:
@@ -75,7 +77,7 @@ async def attempt(
         response = await upstream.send(b"POST", asked.path, asked.body, asked.headers, fresh=fresh, only_well=only_well)
     except UpstreamError as error:
         return _failed(error, version)
-    return _heard(response, target, version, asked.dialect)
+    return _heard(response, target, version, asked)
 
 
 def _failed(error: UpstreamError, version: Version) -> Tried:
@@ -91,10 +93,10 @@ def _failed(error: UpstreamError, version: Version) -> Tried:
     )
 
 
-def _heard(response: Response, target: Target, version: Version, spoken: Dialect) -> Tried:
+def _heard(response: Response, target: Target, version: Version, asked: Asked) -> Tried:
     status = response.status
     if status < 500 and status not in _NEXT:
-        return Tried(target.upstream, str(status), response, spoken)
+        return Tried(target.upstream, str(status), response, asked.dialect, untold=asked.untold)
     # Nothing in this body is for the caller; a short one keeps the connection, any other costs it.
     if not response.complete:
         response.abort()
