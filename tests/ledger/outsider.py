@@ -67,6 +67,29 @@ def verify_note(note: bytes, vkey: str) -> str:
     return text
 
 
+def verify_cosignature(note: bytes, vkey: str) -> int | None:
+    """Give the time at which a witness cosigned a note (C2SP tlog-cosignature), None where it has no line of it."""
+    name, _, rest = vkey.partition("+")
+    key_hash, _, encoded = rest.partition("+")
+    key = unbase64(encoded)
+    need(len(key) == 33 and key[0] == 4, "not an Ed25519 cosigner's key")
+    need(hashlib.sha256(name.encode() + b"\n" + key).digest()[:4].hex() == key_hash, "key hash")
+    text, _, signatures = note.rpartition(b"\n\n")
+    for line in signatures.decode().splitlines():
+        signer, _, blob = line.removeprefix("— ").partition(" ")
+        data = unbase64(blob)
+        if signer == name and data[:4].hex() == key_hash:
+            need(len(data) == 76, "length")
+            time = int.from_bytes(data[4:12], "big")
+            message = f"cosignature/v1\ntime {time}\n".encode() + text + b"\n"
+            try:
+                Ed25519PublicKey.from_public_bytes(key[1:]).verify(data[12:], message)
+            except InvalidSignature as error:
+                raise Rejected("cosignature") from error
+            return time
+    return None
+
+
 def read_checkpoint(text: str, vkey: str) -> tuple[int, bytes]:
     lines = text.split("\n")
     need(len(lines) == 4 and lines[3] == "", "three lines")

@@ -6,6 +6,7 @@ import msgspec
 
 from transom.app.declared import Settings, read_running, read_settings
 from transom.app.home import Home
+from transom.app.witnesses import AskedWitnesses
 from transom.callers.keys import Keyring
 from transom.console.app import build_console
 from transom.decisions.receipts import Receipts
@@ -50,6 +51,7 @@ class Parts(msgspec.Struct, frozen=True, eq=False):
     sequencer: SequencerThread
     gateway: Gateway
     instance: str
+    witnesses: AskedWitnesses | None
 
 
 def open_declared_database(home: Home, settings: Settings) -> Database:
@@ -80,7 +82,10 @@ def open_stores(home: Home, workers: int | None = None) -> Stores:
 
 
 def build(stores: Stores) -> Parts:
-    """Put a serving process together. Nothing runs yet. Raises `ConfigErrors`, `StorageError`."""
+    """Put a serving process together, for the running event loop. Nothing runs yet.
+
+    Raises `ConfigErrors`, `ConfigError`, `StorageError`.
+    """
     settings = stores.settings
     running = read_running(stores.home, settings)
     keyring = Keyring(stores.keys.pseudonym)
@@ -101,9 +106,10 @@ def build(stores: Stores) -> Parts:
     receipts = Receipts(stores.keys, stores.vault, stores.objects, settings.ledger)
     door = Door(running, settings.server, keyring, decisions, telemetry, stores.database, receipts)
     telemetry.upstreams = lambda: door.running.upstreams
+    witnesses = AskedWitnesses(settings.ledger) if settings.ledger.witnesses else None
     sequencer = SequencerThread(
-        Sequencer(stores.database, stores.objects, stores.keys, instance=instance),
+        Sequencer(stores.database, stores.objects, stores.keys, instance=instance, witnesses=witnesses),
         interval=settings.ledger.interval_seconds,
     )
     gateway = Gateway(door, stores.objects, build_console(door, stores.objects, stores.keys, stores.vault, BUILD))
-    return Parts(stores, door, writer, sequencer, gateway, instance)
+    return Parts(stores, door, writer, sequencer, gateway, instance, witnesses)

@@ -9,6 +9,7 @@ import msgspec
 from transom.app.alerts import upstream_of, url_of
 from transom.app.home import Home
 from transom.app.speaking import speaking_problems
+from transom.app.witnesses import upstream_of as witness_client
 from transom.callers.settings import OidcSettings
 from transom.config.digest import digest
 from transom.config.files import Source, parse, read
@@ -173,6 +174,7 @@ def _cross_problems(settings: Settings, workers: int) -> list[ConfigError]:
         for name, whose in _TAKEN.items()
         if name in settings.upstreams
     ]
+    problems += _witness_problems(settings)
     problems += several_processes(settings.limits, workers, settings.storage.rates)
     return problems
 
@@ -210,6 +212,16 @@ def _price_problems(settings: Settings) -> list[ConfigError]:
         for name, upstream in settings.upstreams.items()
         if upstream.vendor is not None and not knows(upstream.vendor)
     ]
+    return problems
+
+
+def _witness_problems(settings: Settings) -> list[ConfigError]:
+    problems = []
+    for witness in settings.ledger.witnesses:
+        try:
+            witness_client(witness)
+        except ConfigError as error:
+            problems.append(error)
     return problems
 
 

@@ -77,7 +77,7 @@ def _add_probes(parts: Parts) -> None:
     probes = parts.door.probes
     probes["record"] = lambda: None if parts.writer.last_error is None else "the record cannot be written"
     probes["rates"] = lambda: parts.door.running.rates.last_error
-    probes["ledger"] = lambda: None if parts.sequencer.last_error is None else "the log cannot be sequenced"
+    probes["ledger"] = lambda: parts.sequencer.problem
 
 
 def _stop_on_signals(server: Server, door: Door) -> None:
@@ -106,6 +106,8 @@ async def _finish(parts: Parts, housekeeping: Housekeeping) -> None:
         _log.exception("not everything could be recorded at the end; the next start closes what is open")
     await asyncio.to_thread(parts.sequencer.stop)
     await housekeeping.close()
+    if parts.witnesses is not None:
+        await parts.witnesses.close()
     await parts.door.running.rates.close()
     for upstream in parts.door.running.upstreams.values():
         await upstream.close()

@@ -35,7 +35,7 @@ class Verifier:
     @property
     def vkey(self) -> str:
         """The key's text form: `<name>+<key id in hex>+<base64(type ‖ public key)>`."""
-        return f"{self.name}+{self.key_id.hex()}+{_encode(ED25519 + self.public)}"
+        return f"{self.name}+{self.key_id.hex()}+{encode_base64(ED25519 + self.public)}"
 
     def verify(self, text: str, signature: bytes) -> bool:
         """Say whether `signature` (64 bytes) is this key's over `text`."""
@@ -58,13 +58,12 @@ class Signer:
     @property
     def private_text(self) -> str:
         """The secret key's text form, Go's: `PRIVATE+KEY+<name>+<key id>+<base64(type ‖ seed)>`."""
-        return f"PRIVATE+KEY+{self.name}+{self.verifier.key_id.hex()}+{_encode(ED25519 + self._seed)}"
+        return f"PRIVATE+KEY+{self.name}+{self.verifier.key_id.hex()}+{encode_base64(ED25519 + self._seed)}"
 
     def sign(self, text: str) -> str:
         """Give the signed note over `text`, which ends with a newline."""
         check_text(text)
-        signature = self.verifier.key_id + self._key.sign(text.encode())
-        return f"{text}\n{_DASH}{self.name} {_encode(signature)}\n"
+        return f"{text}\n{signature_line(self.name, self.verifier.key_id + self._key.sign(text.encode()))}"
 
 
 class Signature(NamedTuple):
@@ -75,14 +74,19 @@ class Signature(NamedTuple):
     signature: bytes
 
 
-def key_id(name: str, public: bytes) -> bytes:
+def key_id(name: str, public: bytes, kind: bytes = ED25519) -> bytes:
     """Give a key's id: the first four bytes of SHA-256(name ‖ newline ‖ type ‖ public key)."""
-    return hashlib.sha256(name.encode() + b"\n" + ED25519 + public).digest()[:_KEY_ID_BYTES]
+    return hashlib.sha256(name.encode() + b"\n" + kind + public).digest()[:_KEY_ID_BYTES]
+
+
+def signature_line(name: str, signature: bytes) -> str:
+    """Write the line of a signature, its key's id included."""
+    return f"{_DASH}{name} {encode_base64(signature)}\n"
 
 
 def parse_vkey(vkey: str) -> Verifier:
     """Read a verifier key's text form. Raises `LedgerError`."""
-    name, hexadecimal, public = _parse_key(vkey.strip(), "verifier key")
+    name, hexadecimal, public = parse_key(vkey.strip(), "verifier key")
     verifier = Verifier(name, public)
     if hexadecimal != verifier.key_id.hex():
         raise LedgerError(f"The verifier key of {name} is damaged: its id is not that of the key. Copy it again.")
@@ -91,10 +95,8 @@ def parse_vkey(vkey: str) -> Verifier:
 
 def parse_private(text: str) -> Signer:
     """Read a secret key's text form. Raises `LedgerError`, which never shows the key."""
-    start, prefix, rest = text.strip().partition("PRIVATE+KEY+")
-    if start or not prefix:
-        raise LedgerError("This is not a note's secret key: it does not start with PRIVATE+KEY+.")
-    name, hexadecimal, seed = _parse_key(rest, "secret key")
+    rest = after_private_prefix(text)
+    name, hexadecimal, seed = parse_key(rest, "secret key")
     signer = Signer(name, seed)
     if hexadecimal != signer.verifier.key_id.hex():
         raise LedgerError(f"The secret key of {name} is damaged: its id is not that of the key.")
@@ -156,7 +158,7 @@ def check_text(text: str) -> None:
 def decode_base64(text: str) -> bytes:
     """Decode canonical, padded base64. Raises `ValueError` for anything else."""
     data = base64.b64decode(text, validate=True)
-    if _encode(data) != text:
+    if encode_base64(data) != text:
         raise ValueError("base64 is not canonical")
     return data
 
@@ -173,19 +175,30 @@ def _parse_signature(line: str) -> Signature:
     return Signature(name, data[:_KEY_ID_BYTES], data[_KEY_ID_BYTES:])
 
 
-def _parse_key(text: str, what: str) -> tuple[str, str, bytes]:
-    """Give name, key id as written, and the 32 key bytes of `<name>+<key id>+<base64>`."""
+def after_private_prefix(text: str) -> str:
+    """Give what follows the prefix of every secret key's text form. Raises `LedgerError`, which never shows the key."""
+    start, prefix, rest = text.strip().partition("PRIVATE+KEY+")
+    if start or not prefix:
+        raise LedgerError("This is not a note's secret key: it does not start with PRIVATE+KEY+.")
+    return rest
+
+
+def parse_key(text: str, what: str, kind: bytes = ED25519) -> tuple[str, str, bytes]:
+    """Give name, key id as written, and the 32 key bytes of `<name>+<key id>+<base64>`. Raises `LedgerError`."""
     name, _, rest = text.partition("+")
     hexadecimal, _, encoded = rest.partition("+")
     try:
         data = decode_base64(encoded)
     except (binascii.Error, ValueError):
         data = b""
-    if len(data) != len(ED25519) + 32 or data[:1] != ED25519:
-        raise LedgerError(f"This is no Ed25519 {what}: it must be <name>+<8 hexadecimal digits>+<base64>.")
+    if len(data) != len(kind) + 32 or data[:1] != kind:
+        raise LedgerError(
+            f"This is no Ed25519 {what} of type {kind[0]}: it must be <name>+<8 hexadecimal digits>+<base64>."
+        )
     check_name(name)
     return name, hexadecimal, data[1:]
 
 
-def _encode(data: bytes) -> str:
+def encode_base64(data: bytes) -> str:
+    """Encode as canonical, padded base64."""
     return base64.b64encode(data).decode()

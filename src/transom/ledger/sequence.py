@@ -6,8 +6,9 @@ One batch, and what a crash just after each step means:
    bytes again (rows never change, nor does their order) and finds them there. One torn by a power cut is replaced.
 3. Sign, and insert the checkpoint into the database, if it still extends the newest one. It is final from here on:
    the log has this root at this size for ever. Whether or not we learn that it was written, the next start reads it.
-4. Publish the note. Not done: the next start does it. Readers see the checkpoint before until then.
-5. Delete the partial tiles that full ones have replaced. Not done: the next start's inventory does it.
+4. Ask witnesses, and keep what they say. Not done, or not kept: they are asked again, and say the same of the same.
+5. Publish the note, witnesses' lines included. Not done: the next start does it. Readers see the one before until then.
+6. Delete the partial tiles that full ones have replaced. Not done: the next start's inventory does it.
 Every start, every takeover and every run after a failure goes the same way: `_load` reads the newest checkpoint of the
 database and makes the objects agree with it.
 
@@ -18,16 +19,17 @@ log from forking: that is step 3, in whose transaction the lease and the newest 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, Protocol
 
 from transom.errors import LedgerError, StorageError, TransomError
 from transom.ledger import store
 from transom.ledger.append import Appender
 from transom.ledger.checkpoint import Checkpoint, parse_checkpoint
+from transom.ledger.cosign import Cosignature
 from transom.ledger.keys import LedgerKeys
 from transom.ledger.note import open_note
-from transom.ledger.proof import TileReader
+from transom.ledger.proof import TileReader, consistency
 from transom.ledger.store import CheckpointRow
 from transom.ledger.tiles import CHECKPOINT, TILES, Tile, edge, pack, parse_path, partials_of, split_hashes, tiles_of
 from transom.ledger.tree import EMPTY_ROOT, HASH, leaf_hash
@@ -48,6 +50,24 @@ _MAX_WAIT_SECONDS: Final = 5.0
 _log = logging.getLogger("transom.ledger")
 
 
+class Witnesses(Protocol):
+    """Whoever can ask this log's witnesses."""
+
+    quorum: int
+    """How many must have cosigned a checkpoint."""
+    hold: bool
+    """Whether one that fewer have cosigned is kept from the public."""
+
+    def ask(
+        self, note: str, size: int, prove: Callable[[int], list[bytes]], without: Collection[str]
+    ) -> list[Cosignature]:
+        """Have the checkpoint of a size cosigned by all but those in `without`; give what came in time, verified.
+
+        `prove` gives the consistency proof from a smaller size. Raises nothing: a witness may always be away.
+        """
+        ...
+
+
 class Sequencer:
     """Sequences the rows of one database into the log in one object store. For one thread at a time.
 
@@ -63,10 +83,14 @@ class Sequencer:
         *,
         instance: str,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        witnesses: Witnesses | None = None,
     ) -> None:
         self._database = database
         self._objects = objects
         self._keys = keys
+        self._witnesses = witnesses
+        self.held: int | None = None
+        """The size of the newest checkpoint, where it is not published until more witnesses have cosigned it."""
         self._instance = instance
         self._clock = clock
         self._renew_at = 0.0
@@ -120,7 +144,8 @@ class Sequencer:
             self._last = self._load()
             self._published_at = 0.0
         if self._published_at != self._renew_at:
-            # Also once every renewal: a former holder stopped in the middle of step 4 may have put its older note here.
+            # Also once every renewal: a former holder stopped in the middle of step 5 may have put its older note here,
+            # and a witness that was away may be back.
             self._publish(self._last)
             self._published_at = self._renew_at
         return self._last
@@ -158,9 +183,9 @@ class Sequencer:
             self._last = None
             self._renew_at = self._lapses_at = 0.0
             return None
-        # 4. If the next holder was faster, its newer note stays.
+        # 4 and 5. If the next holder was faster, its newer note stays.
         self._publish(new)
-        # 5. Readers of older checkpoints fall back from a partial tile to the full one.
+        # 6. Readers of older checkpoints fall back from a partial tile to the full one.
         for tile in partials_of(last.size):
             if tile.full.needs <= new.size:
                 self._objects.delete(self._objects.list(tile.partials))
@@ -193,18 +218,28 @@ class Sequencer:
             return store.append_checkpoint(connection, self._instance, last, new)
 
     def _publish(self, row: CheckpointRow) -> None:
-        """Put a final checkpoint in its public place; never in place of a newer one."""
-        note = row.note.encode()
+        """Put a final checkpoint in its public place, with what witnesses say of it; never in place of a newer one."""
+        # 4. What they said is kept before it is shown.
+        cosigned = self._cosigned(row)
+        missing = 0 if self._witnesses is None else self._witnesses.quorum - len(cosigned)
+        if self._witnesses is not None and self._witnesses.hold and missing > 0:
+            if self.held is None:
+                _log.warning("The log's checkpoint of size %d waits for %d more of its witnesses.", row.size, missing)
+            self.held = row.size
+            return
+        self.held = None
+        # 5. The same signed text may be there with fewer witnesses' lines.
+        note = (row.note + "".join(each.line for each in cosigned)).encode()
         published = self._objects.get(CHECKPOINT)
         if published == note:
             return
         newer = self._genuine(published)
-        if newer is None or newer.size < row.size:
+        if newer is None or newer.size < row.size or (newer.size, newer.root) == (row.size, row.root):
             self._objects.put(CHECKPOINT, note)
             return
         with self._database.begin(write=False) as connection:
-            last = store.last_checkpoint(connection)
-        if last is None or last.note.encode() != published:
+            same = store.checkpoints_after(connection, newer.size - 1, 1)
+        if [(each.size, each.root) for each in same] != [(newer.size, newer.root)]:
             # To go on would be to sign another root for a size that was signed before.
             raise LedgerError(
                 f"The published checkpoint (size {newer.size}) is not in the database, whose newest is of {row.size}: "
@@ -213,10 +248,24 @@ class Sequencer:
                 "in another object store."
             )
 
+    def _cosigned(self, row: CheckpointRow) -> list[Cosignature]:
+        """Give what witnesses say of a checkpoint, having asked those that have not said it yet."""
+        with self._database.begin(write=False) as connection:
+            known = store.cosignatures_of(connection, row.size)
+        if self._witnesses is None:
+            return known
+        reader = TileReader(self._objects.get, row.size)
+        names = {each.witness for each in known}
+        new = self._witnesses.ask(row.note, row.size, lambda old: consistency(reader, old), names)
+        if new:
+            with self._database.begin() as connection:
+                store.keep_cosignatures(connection, row.size, new)
+        return sorted([*known, *new])
+
     def _genuine(self, note: bytes | None) -> Checkpoint | None:
         """Read a published note; None where there is none, or it is damaged and may be replaced."""
         try:
-            return None if note is None else parse_checkpoint(open_note(note, [self._keys.signer.verifier]))
+            return None if note is None else parse_checkpoint(open_note(note, self._keys.verifiers))
         except LedgerError:
             return None
 
@@ -257,7 +306,7 @@ class Sequencer:
 
     def _check_ours(self, row: CheckpointRow) -> None:
         try:
-            signed = parse_checkpoint(open_note(row.note.encode(), [self._keys.signer.verifier]))
+            signed = parse_checkpoint(open_note(row.note.encode(), self._keys.verifiers))
         except LedgerError as error:
             raise LedgerError(
                 f"The newest checkpoint of the database (size {row.size}) is not signed by ledger.key "
@@ -336,6 +385,13 @@ class SequencerThread:
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
         self.last_error: str | None = None
         """Why the last run failed, `None` where it did not."""
+
+    @property
+    def problem(self) -> str | None:
+        """What is in the way of the log, in words for anybody; `None` where nothing is."""
+        if self.last_error is not None:
+            return "the log cannot be sequenced"
+        return None if self._sequencer.held is None else "the log waits for its witnesses"
 
     def start(self) -> None:
         """Do a first run, so that what a dead process left half done is whole from here on, and begin."""

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, text
 
+from transom.ledger.cosign import Cosignature
 from transom.ledger.fields import MAX_INTEGER
 from transom.ledger.seal import Part
 from transom.values import DecisionId
@@ -187,6 +188,25 @@ def append_checkpoint(connection: Connection, holder: str, old: CheckpointRow | 
         new._asdict(),
     )
     return True
+
+
+def cosignatures_of(connection: Connection, size: int) -> list[Cosignature]:
+    """Give what witnesses said of the checkpoint of a size, by their names."""
+    rows = connection.execute(
+        text("SELECT witness, at / 1000, line FROM cosignature WHERE size = :size ORDER BY witness"), {"size": size}
+    )
+    return [Cosignature(*row) for row in rows]
+
+
+def keep_cosignatures(connection: Connection, size: int, found: Sequence[Cosignature]) -> None:
+    """Keep cosignatures of the checkpoint of a size; of each witness the first that came."""
+    connection.execute(
+        text(
+            "INSERT INTO cosignature (size, witness, line, at) VALUES (:size, :witness, :line, :time) "
+            "ON CONFLICT (size, witness) DO NOTHING"
+        ),
+        [{"size": size, "witness": each.witness, "line": each.line, "time": each.time * 1000} for each in found],
+    )
 
 
 def take_lease(connection: Connection, holder: str, now: int, expires: int) -> bool:
