@@ -185,6 +185,8 @@ class Version(msgspec.Struct, frozen=True):
     """What it takes and gives at most, where that is declared."""
     digest: Digest
     resource: Resource
+    hidden_reasoning: bool = True
+    """It may be billed for output that nobody sees."""
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -205,6 +205,14 @@ def test_an_estimate_is_the_public_vocabularys_count() -> None:
     assert whole.source == "estimate"
 
 
+def test_words_without_spaces_are_words() -> None:
+    words = estimate(json.dumps(turn("\u4f60\u597d\u4e16\u754c" * 1000)).encode(), None, embedding=False)
+    assert words.input is not None
+    assert words.input > 1000
+    data = estimate(json.dumps(turn("data:image/png;base64," + PICTURE)).encode(), None, embedding=False)
+    assert data.input == 4
+
+
 def test_of_a_stream_the_words_are_counted_and_half_an_event_is_not() -> None:
     words = [" one", " two", " three"]
     events = [b"data: " + json.dumps({"choices": [{"delta": {"content": word}}]}).encode() for word in words]

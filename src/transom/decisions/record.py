@@ -108,6 +108,8 @@ class Outcome(msgspec.Struct, eq=False):
     """What it used up of the holds. The whole of a hold that is not named here."""
     answer: bytes | None = None
     complete: bool = False
+    ended: bool = False
+    """Nothing more was to come of it: what its upstream counts, if it counts, is here."""
     committed: AnswerPart | None = None
     """What the log will hold of the answer, where that was made before the close: `Decisions.commit_answer`."""
     sealed: Write | None = None

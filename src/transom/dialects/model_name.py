@@ -29,10 +29,10 @@ def _end_of_key(body: bytes) -> int:
     end = body.find(_KEY) + len(_KEY)
     if body.find(_KEY, end) < 0 and (b"\\" not in body or _HIDDEN not in body):
         return end
-    return next(end for key, end in _top_level_keys(body) if msgspec.json.decode(key) == "model")
+    return next(end for key, end in top_level_keys(body) if msgspec.json.decode(key) == "model")
 
 
-def _top_level_keys(body: bytes) -> Iterator[tuple[bytes, int]]:
+def top_level_keys(body: bytes) -> Iterator[tuple[bytes, int]]:
     """Give every top-level key as it is written, with where it ends."""
     depth, key, end = 0, b"", 0
     for token in _TOKEN.finditer(body):

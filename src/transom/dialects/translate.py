@@ -29,6 +29,8 @@ class Facts(msgspec.Struct):
     model: str | None = None
     usage: Usage | None = None
     failed: bool = False
+    more: bool = False
+    """It has said that it ends, and may still say what it used."""
 
 
 EVENT_STREAM = b"text/event-stream"

@@ -11,6 +11,7 @@ from transom.dialects.counting import Count
 from transom.dialects.gemini.stream import Rearranged
 from transom.dialects.known import CONVERSATIONS
 from transom.dialects.middle import Counted, Event, Failed, Request, Started, Unsayable
+from transom.dialects.openai.chat_usage import TakenUsage, ask_usage
 from transom.dialects.order import Ordered
 from transom.dialects.proofs import without_foreign
 from transom.dialects.sse import EventTooLong
@@ -57,8 +58,11 @@ class Recall(Protocol):
 class Exchange:
     """One call, and the way back for its answer."""
 
-    def __init__(self, dialect: Dialect, call: Call, headers: Headers = ()) -> None:
-        """`headers`: the caller's own, of those that mean something to an upstream of the same dialect."""
+    def __init__(self, dialect: Dialect, call: Call, headers: Headers = (), *, counted: bool = False) -> None:
+        """`headers`: the caller's own, of those that mean something to an upstream of the same dialect.
+
+        `counted`: money depends on what is used, so that a stream must say it whether the caller asked or not.
+        """
         self.dialect = dialect
         self.call = call
         self.headers = headers
@@ -67,6 +71,8 @@ class Exchange:
         self.untold: tuple[str, ...] = ()
         """What of the request who answered was not told (`Asked.untold`)."""
         self._request: Request | None = None
+        self._asks_usage = counted and call.stream and dialect.NAME == "openai-chat"
+        self._takes_usage = False
 
     def ask(self, upstream: Upstream, model: UpstreamModel) -> Asked | Here:
         """Say the call to an upstream. Raises `InvalidRequest`, naming the field, where its dialect cannot say it.
@@ -79,7 +85,8 @@ class Exchange:
         headers = self.headers if same else ()
         if same and not self._gives_back():
             path = dialect.path(model, stream=call.stream)
-            return Asked(dialect, path, dialect.write(call, model), headers or _WANTED.get(dialect.NAME, ()))
+            body = self._counted(dialect.write(call, model))
+            return Asked(dialect, path, body, headers or _WANTED.get(dialect.NAME, ()))
         if isinstance(dialect, Count):
             return Here(dialect.estimate(call))
         outward = CONVERSATIONS[dialect.NAME if same else next(name for name in speaks if name in CONVERSATIONS)]
@@ -88,7 +95,13 @@ class Exchange:
         except Unsayable as error:
             raise _unsayable(error, self._translating()) from error
         path = outward.path(model, stream=call.stream)
+        body = self._counted(body) if same else body
         return Asked(outward, path, body, headers or _WANTED.get(outward.NAME, ()), untold)
+
+    def _counted(self, body: bytes) -> bytes:
+        more = ask_usage(body) if self._asks_usage else None
+        self._takes_usage = more is not None
+        return body if more is None else more
 
     def _gives_back(self) -> bool:
         """Whether the call gives back what another vendor's model thought: it must not go out as it stands."""
@@ -126,6 +139,8 @@ class Exchange:
     def stream(self, spoken: Dialect) -> "Passing":
         """Begin a streamed answer's way to the caller."""
         if spoken.NAME == self.dialect.NAME:
+            if self._takes_usage:
+                return WithoutUsage(self.dialect)
             return Untouched(self.dialect) if self.dialect.STREAM_TYPE == EVENT_STREAM else Arranged(self.dialect)
         return Translated(CONVERSATIONS[spoken.NAME], self._translating(), self._parsed())
 
@@ -176,6 +191,32 @@ class Untouched:
         facts = self._dialect.read_stream(sent + rest)
         # Where the answer did end, what is left lacks its blank line and nothing else: it goes out as it came.
         return (rest if facts.complete or facts.failed else b""), facts
+
+    def failure(self) -> Refusal:
+        """Say that it broke off."""
+        return _broken_off()
+
+
+class WithoutUsage:
+    """The same, but for what it used: asked for by this door, and not for the caller."""
+
+    content_type = EVENT_STREAM
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._untouched = Untouched(dialect)
+        self._taken = TakenUsage()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return the events that `chunk` completes."""
+        return self._taken.feed(self._untouched.feed(chunk))
+
+    def end(self, sent: bytes) -> tuple[bytes, Facts]:
+        """Return what is left where the answer is over with it."""
+        rest, facts = self._untouched.end(sent)
+        rest = self._taken.feed(rest)
+        if self._taken.usage is not None:
+            facts.usage, facts.more = self._taken.usage, False
+        return rest, facts
 
     def failure(self) -> Refusal:
         """Say that it broke off."""
@@ -237,6 +278,7 @@ class Translated:
         except InvalidAnswer as error:
             return self._fail(error), self._facts
         self._facts.complete = self._reader.complete and self._failure is None
+        self._facts.more = self._facts.usage is None
         return (rest + self._writer.end() if self._facts.complete else rest), self._facts
 
     def failure(self) -> Refusal:

@@ -10,13 +10,14 @@ from transom.decisions.record import Outcome, Record
 from transom.gateway.apart import apart
 from transom.gateway.request import Request
 from transom.gateway.running import Running
+from transom.metering.accounts import CALLS
 from transom.metering.bound import bound_of
-from transom.metering.estimate import LONG, estimate
+from transom.metering.estimate import LONG, estimate, holds_data
 from transom.metering.limits import charges
 from transom.metering.money import parts
 from transom.metering.prices import cost
 from transom.metering.rates import Standing, rate_headers
-from transom.values import Call, Usage, Version
+from transom.values import Call, Target, Usage, Version
 
 _log = logging.getLogger("transom.metering")
 
@@ -30,6 +31,11 @@ class Meter:
         self._call: Call | None = None
         self._version: Version | None = None
         self._rates: Standing | None = None
+
+    @property
+    def counts_money(self) -> bool:
+        """Whether a limit counts what the call costs."""
+        return any(hold.limit.kind != CALLS for hold in self._record.holds)
 
     async def admit(self, call: Call, request: Request) -> None:
         """Count a call against its rates, and say what it must hold. How the rates stand goes out with any answer.
@@ -62,8 +68,8 @@ class Meter:
         answered = target is not None and _last(outcome) == "200"
         price = self._running.prices.price(version, target, _day(self._record.at_ms)) if target and answered else None
         counts_tokens = self._rates is not None and bool(self._rates.counted)
-        if answered and (counts_tokens or (price is not None and price.input is not None)):
-            outcome.usage = await _counted(outcome, call, version)
+        if target and answered and (counts_tokens or (price is not None and price.input is not None)):
+            outcome.usage = await self._counted(outcome, call, version, target)
         if price is not None:
             outcome.cost = cost(outcome.usage, price, outcome.upstream_seconds)
             if outcome.cost is not None:
@@ -85,28 +91,42 @@ class Meter:
                     charge.hold.counter,
                 )
 
+    async def _counted(self, outcome: Outcome, call: Call, version: Version, target: Target) -> Usage:
+        """Return what the upstream counted, completed by an estimate where it did not, or not to the end."""
+        usage = outcome.usage
+        over = outcome.complete and (outcome.ended or not self.counts_money)
+        if over and usage is not None and usage.input is not None and usage.output is not None:
+            return usage
+        if len(call.body) + len(outcome.answer or b"") < LONG:
+            guess = self._guess(outcome, call, version, target)
+        else:
+            guess = await asyncio.to_thread(self._guess, outcome, call, version, target)
+        if usage is None:
+            return guess
+        output = max((each for each in (usage.output, guess.output) if each is not None), default=None)
+        return Usage(
+            guess.input if usage.input is None else usage.input,
+            usage.cached_input,
+            output,
+            usage.reasoning,
+            "estimate",
+            usage.cache_write,
+        )
 
-async def _counted(outcome: Outcome, call: Call, version: Version) -> Usage:
-    """Return what the upstream counted, completed by an estimate where it did not, or not to the end."""
-    usage = outcome.usage
-    if usage is not None and usage.input is not None and usage.output is not None and outcome.complete:
-        return usage
-    embedding = version.kind == "embedding"
-    if len(call.body) + len(outcome.answer or b"") < LONG:
-        guess = estimate(call.body, outcome.answer, embedding=embedding)
-    else:
-        guess = await asyncio.to_thread(estimate, call.body, outcome.answer, embedding=embedding)
-    if usage is None:
-        return guess
-    output = max((each for each in (usage.output, guess.output) if each is not None), default=None)
-    return Usage(
-        guess.input if usage.input is None else usage.input,
-        usage.cached_input,
-        output,
-        usage.reasoning,
-        "estimate",
-        usage.cache_write,
-    )
+    def _guess(self, outcome: Outcome, call: Call, version: Version, target: Target) -> Usage:
+        """Estimate by the words in question and answer. Where money is counted, what they do not tell is as held."""
+        guess = estimate(call.body, outcome.answer, embedding=version.kind == "embedding")
+        if not self.counts_money:
+            return guess
+        bound = bound_of(call, version)
+        input_, output = guess.input or 0, guess.output
+        if call.opaque or bound.stored or bound.media or holds_data(call.body):
+            input_ = max(input_, self._running.limits.longest(version, target, bound) or 0)
+        cut = not (outcome.complete and outcome.ended)
+        if cut and version.hidden_reasoning and output is not None:
+            thought = 0 if outcome.usage is None else outcome.usage.reasoning or 0
+            output = max(output, (bound.output or 0) - thought)
+        return Usage(input_, None, output, None, "estimate")
 
 
 def _about(call: Call, version: Version) -> int:

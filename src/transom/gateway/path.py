@@ -68,7 +68,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
             await door.decisions.durable(record)
         # 8. routing: along the route, until one answers.
         began = time.perf_counter()
-        exchange = Exchange(dialect, call, request.passed_on)
+        exchange = Exchange(dialect, call, request.passed_on, counted=meter.counts_money)
         spoken, response = await send_along(running, record, context, exchange, outcome)
         # 9. safeguards: answers are not checked, and the record says so.
         outcome.verdicts = running.safeguards.skip_answer(safeguards)
@@ -118,6 +118,7 @@ async def _relay_whole(
     else:
         raise refused_by_upstream(response.status, spoken.read_error(body))
     outcome.answer, outcome.complete, outcome.http_status = body, True, response.status
+    outcome.ended = True
     await door.decisions.durable(record)
     await still_stands(door, record.caller)
     hand_over(door, request, record, outcome)

@@ -46,8 +46,10 @@ async def relay_stream(
     sent: list[bytes] = []
     rest = b""
     failure: Refusal | None = None
+    over = False
     try:
         await _pass_on(request, response, chunk, passing, sent, door.server.max_answer_bytes)
+        over = True
     except UpstreamError as error:
         assert record.version is not None
         failure = refusal_of(error, record.version)
@@ -58,6 +60,7 @@ async def relay_stream(
         rest, facts = passing.end(answer)
         outcome.answer = answer + rest
         outcome.complete, outcome.model, outcome.usage = facts.complete, facts.model, facts.usage
+        outcome.ended = over or (facts.complete and not facts.more)
         outcome.handed_over = not rest and (facts.complete or facts.failed)
     if failure is None and not (facts.complete or facts.failed):
         failure = passing.failure()

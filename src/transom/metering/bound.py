@@ -29,18 +29,26 @@ _VERBATIM = frozenset(("tools", "functions", "args", "arguments", "response", "p
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """Tokens at most. `None`: that cannot be said. `stored`: the input may also be as long as the model takes."""
+    """Tokens at most. `None`: that cannot be said. `stored`: the input may also be as long as the model takes.
+
+    `media`: there are pictures or documents in it.
+    """
 
     input: int | None
     output: int | None
     stored: bool = False
+    media: bool = False
 
 
 def bound_of(call: Call, version: Version) -> Bound:
     """Say what a call may use up of `version` at most. Its body is a JSON object by now."""
     said: dict[str, Any] = msgspec.json.decode(call.body)
     output = 0 if version.kind == "embedding" else _output(call, said, version)
-    return Bound(_input(call.body, said), output, stored=call.stored)
+    if any(said.get(name) for name in _VENDORS_TOOLS) or _has_own_tools(said):
+        return Bound(None, output, call.stored)
+    media = list(_media(said))
+    seen = sum((_IMAGE if kind in _IMAGES else _DOCUMENT) - payload for kind, payload in media)
+    return Bound(len(call.body) + _AROUND + seen, output, call.stored, bool(media))
 
 
 def _output(call: Call, said: dict[str, Any], version: Version) -> int | None:
@@ -54,15 +62,6 @@ def _output(call: Call, said: dict[str, Any], version: Version) -> int | None:
     if not bounds:
         return None
     return (min(bounds) + _predicted(said)) * max(1, *answers, 1)
-
-
-def _input(body: bytes, said: dict[str, Any]) -> int | None:
-    if any(said.get(name) for name in _VENDORS_TOOLS) or _has_own_tools(said):
-        return None
-    tokens = len(body) + _AROUND
-    for kind, payload in _media(said):
-        tokens += (_IMAGE if kind in _IMAGES else _DOCUMENT) - payload
-    return tokens
 
 
 def _has_own_tools(said: dict[str, Any]) -> bool:

@@ -5,6 +5,7 @@ needed; texts are read from bodies of any dialect by the names that their fields
 """
 
 import importlib.util
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,8 @@ _NAMES = frozenset(
 _AROUND: Final = 4
 """What templates add to each turn."""
 _DATA: Final = 2_000
-"""A string so long without a space is data, not words."""
+_BASE64 = re.compile(r"(?:data:[^,]{0,200},)?[A-Za-z0-9+/=_\s-]*")
+"""A string so long of nothing else, and without a space, is data and not words."""
 
 
 def estimate(asked: bytes, answer: bytes | None, *, embedding: bool) -> Usage:
@@ -42,6 +44,11 @@ def estimate(asked: bytes, answer: bytes | None, *, embedding: bool) -> Usage:
     if answer and not embedding:
         output = _count(written(answer) or [answer.decode("utf-8", "replace")])  # half of a plain answer is no JSON
     return Usage(input_, None, output, None, "estimate")
+
+
+def holds_data(asked: bytes) -> bool:
+    """Whether there is something in a body that `estimate` takes for no words, and counts as nothing."""
+    return any(map(_is_data, _strings(msgspec.json.decode(asked), lambda _: True)))
 
 
 def written(answer: bytes) -> list[str]:
@@ -77,8 +84,12 @@ def _strings(value: Any, wanted: Callable[[str], bool]) -> Iterator[str]:  # noq
             waiting += reversed(each.items())
 
 
+def _is_data(text: str) -> bool:
+    return len(text) >= _DATA and " " not in text and _BASE64.fullmatch(text) is not None
+
+
 def _count(texts: Iterable[str]) -> int:
-    words = "".join(text for text in texts if len(text) < _DATA or " " in text)
+    words = "".join(text for text in texts if not _is_data(text))
     return int(_vocabulary().count(words))
 
 

@@ -125,11 +125,16 @@ class Limits:
                 f"{rule.limit.name!r} counts what it costs. Ask an operator to declare its `price`.",
                 code="unpriced_model",
             )
-        longest = self.sheet.max_input_tokens(version, target)
-        input_ = longest if bound.stored and bound.input is not None else _less(bound.input, version.max_input_tokens)
+        input_ = self.longest(version, target, bound)
         if price.input is not None and (input_ is None or bound.output is None):
             raise _unbounded(rule.limit.name, bound)
         return most(price, input_ or 0, bound.output or 0, self.sheet.seconds(target))
+
+    def longest(self, version: Version, target: Target, bound: Bound) -> int | None:
+        """Return how many tokens of input a call can have at a target, at most; `None` where that cannot be said."""
+        if bound.stored and bound.input is not None:
+            return self.sheet.max_input_tokens(version, target)
+        return _less(bound.input, version.max_input_tokens)
 
 
 def _less(one: int | None, other: int | None) -> int | None:

@@ -30,6 +30,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `hedge`: when a second one is asked besides. `cache`: how long answers are kept for the same request.
 
     `weights`: how they can be had; left out, the model's openness is unknown, which is neither open nor closed.
+    `hidden_reasoning`: whether it may be billed for output that nobody sees.
     `in_service`: which version a caller gets who names none; needed where a model has several.
     """
 
@@ -49,4 +50,5 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price: Price | tuple[Price, ...] = ()
     max_input_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    hidden_reasoning: bool = True
     in_service: bool = False

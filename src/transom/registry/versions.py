@@ -179,6 +179,7 @@ def _build(
         max_output_tokens=settings.max_output_tokens,
         digest=version_digest,
         resource=Resource("Model", name, attributes, version_digest),
+        hidden_reasoning=settings.hidden_reasoning,
     )
 
 

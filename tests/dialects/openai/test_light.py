@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transom.dialects.openai.chat import CHAT
+from transom.dialects.openai.chat_usage import TakenUsage
 from transom.dialects.openai.responses import RESPONSES
 from transom.dialects.translate import Facts
 from transom.errors import InvalidRequest
@@ -179,3 +180,20 @@ def test_tokens_that_were_written_to_a_cache_are_no_ordinary_input() -> None:
 def test_usage_that_makes_no_sense_spoils_no_answer(said: object, usage: Usage | None) -> None:
     body = json.dumps({"model": "v", "output": [], "usage": said}).encode()
     assert RESPONSES.read_answer(body) == Facts(True, "v", usage)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_of_a_stream_the_count_alone_is_taken_out(end: str) -> None:
+    counts = '{"prompt_tokens": 5, "completion_tokens": 2}'
+    events = [
+        'data: {"choices": [], "prompt_filter_results": [], "usage": null}',
+        'data: {"choices": [{"delta": {"content": "\\"usage\\""}}], "usage": null}',
+        ': a comment with "usage" in it',
+        f'data: {{"choices": [{{"finish_reason": "stop"}}], "usage": {counts}}}',
+        f'id: 7{end}data:{{"choices": [], "usage": {counts}}}',
+        "data: [DONE]",
+    ]
+    whole = [f"{each}{end}{end}".encode() for each in events]
+    taken = TakenUsage()
+    assert taken.feed(b"".join(whole)) == b"".join(whole[:4] + whole[5:])
+    assert taken.usage == Usage(5, None, 2, None, "upstream")

@@ -43,7 +43,7 @@ class _Response(msgspec.Struct):
 
 
 _requests = msgspec.json.Decoder(_Request)
-_fields = Fields((*_Request.__struct_encode_fields__, "prediction", "tools", "web_search_options"))
+_fields = Fields((*_Request.__struct_encode_fields__, "prediction", "stream_options", "tools", "web_search_options"))
 _responses = msgspec.json.Decoder(_Response)
 
 
@@ -80,15 +80,19 @@ def read_stream(received: bytes) -> Facts:
     facts = Facts(complete=False)
     for event in _last_events(received):
         if event == DONE:
-            facts.complete = True
+            facts.complete, facts.more = True, False
             continue
         chunk = read_response(_responses, event)
         if chunk is None:
             continue
         facts.model = read_name(chunk.model) or facts.model
-        facts.usage = read_chat_usage(chunk.usage) or facts.usage
+        usage = read_chat_usage(chunk.usage)
+        facts.usage = usage or facts.usage
         facts.failed = facts.failed or chunk.error is not None
-        facts.complete = facts.complete or any(choice.finish_reason for choice in chunk.choices or ())
+        if any(choice.finish_reason for choice in chunk.choices or ()):
+            facts.complete = facts.more = True  # the usage of all choices stands in a chunk without any, after that
+        elif usage is not None and not chunk.choices:
+            facts.more = False
     return facts
 
 
