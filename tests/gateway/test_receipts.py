@@ -222,7 +222,7 @@ def test_a_receipt_outlives_what_was_kept(always: Server) -> None:
     always.logged(answer.decision)
     with always.stores() as stores:
         eraser = Eraser(stores.database, instance="terminal", by=stores.keys.pseudonym(TERMINAL))
-        assert [step.erased.contents for step in eraser.decisions([answer.decision])] == [2]
+        assert [step.erased.contents for step in eraser.decisions([DecisionId(answer.decision)])] == [2]
     file, receipt = handed(answer)
     outsider.prove_said(file.text, prompt=sent("open"), answer=answer.body)
     later = always.get(f"/receipts/{answer.decision}", always.key)
