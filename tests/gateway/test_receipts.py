@@ -17,6 +17,7 @@ from transom.decisions.erase import Eraser
 from transom.decisions.governance import TERMINAL
 from transom.ledger.receipt import Receipt, ReceiptFile, parse_file, parse_receipt
 from transom.ledger.seal import commitment
+from transom.values import DecisionId
 
 YES = {"transom-receipt": "yes"}
 
