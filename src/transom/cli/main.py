@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from transom.app.logs import set_up_logs
-from transom.cli import callers, config, erase, explain, import_, keys, ledger, limits, models, up
+from transom.cli import backup, callers, config, erase, explain, import_, keys, ledger, limits, models, up
 from transom.errors import Refusal, TransomError
 
 app = typer.Typer(
@@ -18,6 +18,8 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("explain")(explain.explain)
 app.command("erase")(erase.erase)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.add_typer(keys.app, name="keys")
 app.add_typer(callers.app, name="callers")
 app.add_typer(limits.app, name="limits")

@@ -216,6 +216,12 @@ def kept_among(connection: Connection, decisions: Sequence[DecisionId]) -> list[
     return list(connection.execute(query.order_by(record_key.c.decision)).scalars())
 
 
+def contents_without_key(connection: Connection) -> list[DecisionId]:
+    """Return the decisions that have contents and no row in `record_key`, not even that of an erased key, in order."""
+    keyed = exists().where(record_key.c.decision == content.c.decision)
+    return list(connection.execute(select(content.c.decision).where(~keyed).distinct().order_by("decision")).scalars())
+
+
 def kept_between(connection: Connection, after: str, before: str, limit: int) -> list[DecisionId]:
     """Return at most `limit` decisions with ids above `after` and below `before` whose key is not erased, in order."""
     query = (

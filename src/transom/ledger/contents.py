@@ -24,11 +24,11 @@ def verify_contents(database: Database, vault: Vault, report: Report) -> None:
     """Open every content that is kept, and account for every one that is not. Raises `StorageError`."""
     _verify_kept(database, vault, report)
     erased = _verify_keys(database, report)
-    everything = _subtract_erasures(database, erased)
-    for decision in sorted(erased):
+    named, everything = _erasures(database)
+    for decision in sorted(erased - named):
         report.add("Its key was destroyed, but no erasure of it is on record.", f"content of decision {decision}")
     if everything:
-        _verify_keyless(database, report)
+        _verify_keyless(database, named, report)
 
 
 def _verify_kept(database: Database, vault: Vault, report: Report) -> None:
@@ -97,24 +97,25 @@ def _missing(row: KeyRow) -> set[str]:
     return promised - row.parts
 
 
-def _subtract_erasures(database: Database, erased: set[DecisionId]) -> bool:
-    """Take from `erased` what an entry says was erased; say whether every erasure names what it erased.
+def _erasures(database: Database) -> tuple[set[DecisionId], bool]:
+    """Return the decisions whose erasure is on record, and whether every erasure names its own.
 
     Those of versions that kept keys beside contents do not.
     """
     with database.begin(write=False) as connection:
         bodies = store.acts(connection, "erasure/1")
+    named: set[DecisionId] = set()
     everything = True
     for body in bodies:
         entry = _read(body)
         if isinstance(entry, ErasureEntry):
-            erased.difference_update(entry.decisions)
+            named.update(entry.decisions)
             everything = everything and (bool(entry.decisions) or not entry.count)
-    return everything
+    return named, everything
 
 
-def _verify_keyless(database: Database, report: Report) -> None:
-    """Find decisions that commit to a prompt and have no key, not even an erased one."""
+def _verify_keyless(database: Database, named: set[DecisionId], report: Report) -> None:
+    """Find decisions that commit to a prompt and have no key, not even an erased one, and are not `named` as erased."""
     after = 0
     while True:
         with database.begin(write=False) as connection:
@@ -123,7 +124,7 @@ def _verify_keyless(database: Database, report: Report) -> None:
             return
         for id_, body in rows:
             entry = _read(body)
-            if isinstance(entry, DecisionEntry) and entry.prompt is not None:
+            if isinstance(entry, DecisionEntry) and entry.prompt is not None and entry.id not in named:
                 report.add(
                     f"The key of decision {entry.id} is gone, but no erasure of it is on record.",
                     f"row {id_} of `entry`",
