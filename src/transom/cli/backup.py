@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from transom.app import backup as backups
-from transom.app.backup import Told
+from transom.app.backup import Restored, Told
 from transom.app.home import find_home
 from transom.cli.common import AsJson, console, print_json, stores
 from transom.errors import InvalidRequest, StartError
@@ -62,30 +62,35 @@ def restore(
     seen = None if published is None else _fetch(published)
     with _progress(quiet=as_json) as told:
         done = backups.restore(find_home(), folder.absolute(), keys=keys, published=seen, told=told)
-    report = done.report
     if as_json:
-        problems = [{"where": problem.where, "what": problem.what} for problem in report.problems]
-        print_json({"ok": report.ok, "size": report.size, "closed": done.closed, "erased": done.erased,
-                    "problems": problems})  # fmt: skip
+        problems = [{"where": problem.where, "what": problem.what} for problem in done.report.problems]
+        facts = {"ok": done.report.ok, "size": done.report.size, "closed": done.closed, "erased": done.erased}
+        print_json(facts | {"problems": problems})
     else:
-        for problem in report.problems:
-            console.print(f"{problem.where}: {problem.what}", style="red", markup=False, soft_wrap=True)
+        _tell(done)
+    if not done.report.ok:
+        raise typer.Exit(1)
+
+
+def _tell(done: Restored) -> None:
+    report = done.report
+    for problem in report.problems:
+        console.print(f"{problem.where}: {problem.what}", style="red", markup=False, soft_wrap=True)
+    console.print(
+        f"{find_home().path} holds what was backed up at {done.manifest.at}: {report.size} entries in the log, "
+        f"{report.contents} contents. {done.closed} decisions that were open then are closed as interrupted.",
+        soft_wrap=True,
+    )
+    if done.erased:
         console.print(
-            f"{find_home().path} holds what was backed up at {done.manifest.at}: {report.size} entries in the log, "
-            f"{report.contents} contents. {done.closed} decisions that were open then are closed as interrupted.",
+            f"The contents of {done.erased} decisions are erased: the backup had no keys for them any more, and that "
+            "is on record.",
             soft_wrap=True,
         )
-        if done.erased:
-            console.print(
-                f"The contents of {done.erased} decisions are erased: the backup had no keys for them any more, and "
-                "that is on record.",
-                soft_wrap=True,
-            )
-        if done.kept_settings:
-            console.print("The home had settings of its own; they stay as they are.", soft_wrap=True)
-        console.print("Everything verifies. What was erased since then is here again: erase it again.", soft_wrap=True)
-    if not report.ok:
-        raise typer.Exit(1)
+    if done.kept_settings:
+        console.print("The home had settings of its own; they stay as they are.", soft_wrap=True)
+    verdict = "Everything verifies." if report.ok else f"{report.problem_count} problems."
+    console.print(f"{verdict} What was erased since then is here again: erase it again.", soft_wrap=True)
 
 
 def _fetch(place: str) -> bytes:
