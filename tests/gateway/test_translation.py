@@ -7,10 +7,19 @@ import anthropic
 import pytest
 from google import genai
 from openai import OpenAI
+from tests.compatibility.run import FORMATS, Bench, bench
 from tests.support.doors import Door
+from tests.support.formats.talk import Ask, Said, Turn
 from tests.support.upstream import Script, event
 
 SAID = "script interrupted"
+THINKING = Ask(turns=(Turn(role="user", text="Is it true?"),), effort="high", max_tokens=30_000)
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with bench(tmp_path_factory.mktemp("translation")) as doors:
+        yield doors
 
 
 def chat(delta: dict[str, object], finish: str | None = None, **fields: object) -> bytes:
@@ -59,3 +68,21 @@ def test_interrupted_arguments_reach_a_gemini_client(interrupted: Door) -> None:
     pieces = list(client.models.generate_content_stream(model="open", contents=SAID))
     calls = [call for piece in pieces for call in piece.function_calls or ()]
     assert [call.args for call in calls] == [{"x": 1}]
+
+
+def test_an_error_before_all_else_is_an_array_to_a_gemini_client(sqlite_door: Door) -> None:
+    sqlite_door.upstream.scripts["first"] = Script(events=[event({"error": {"message": "out of memory"}})])
+    body = {"contents": [{"role": "user", "parts": [{"text": "script first"}]}]}
+    path = "/v1beta/models/open:streamGenerateContent"
+    answer = sqlite_door.server.ask("POST", path, key=sqlite_door.key(), body=body)
+    assert "out of memory" in answer.json[0]["error"]["message"]
+
+
+def test_thinking_that_an_anthropic_client_asks_for_is_shown(doors: Bench) -> None:
+    asked = {}
+    for spoken in ("gemini-generate", "openai-responses"):
+        doors.upstream.scripts[spoken] = Script(body=FORMATS[spoken].say(Said(text="Yes."), "m"))
+        doors.callers["anthropic-messages"].ask(THINKING, f"via-{spoken}", stream=False)
+        asked[spoken] = doors.upstream.seen[-1].json
+    assert asked["gemini-generate"]["generationConfig"]["thinkingConfig"]["includeThoughts"] is True
+    assert asked["openai-responses"]["reasoning"]["summary"] == "auto"

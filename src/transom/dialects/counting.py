@@ -82,9 +82,9 @@ class Count:
         """Return a refusal's body."""
         return self._spoken.error(refusal, decision)
 
-    def stream_error(self, refusal: Refusal, decision: str) -> bytes:
+    def stream_error(self, refusal: Refusal, decision: str, *, begun: bool = True) -> bytes:
         """Return an error in the middle of a stream."""
-        return self._spoken.stream_error(refusal, decision)
+        return self._spoken.stream_error(refusal, decision, begun=begun)
 
 
 class _Anthropic:

@@ -33,11 +33,14 @@ class Event(Struct, frozen=True):
 
 
 class EventSplitter:
-    """Takes chunks, gives the events they complete. An event longer than `limit` bytes raises `EventTooLong`."""
+    """Takes chunks, gives the events they complete. An event longer than `limit` bytes raises `EventTooLong`.
+
+    It is as long as a whole answer may be: some vendors say pictures, or the answer once more, in one event.
+    """
 
     __slots__ = ("_at_start", "_limit", "_searched", "rest")
 
-    def __init__(self, limit: int = 1 << 20) -> None:
+    def __init__(self, limit: int = 64 << 20) -> None:
         self.rest = b""
         """What has been fed and belongs to no complete event yet."""
         self._searched = 0

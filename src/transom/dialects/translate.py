@@ -73,8 +73,8 @@ class Dialect(Protocol):
         """Return a refusal's body in the dialect's own shape, so that its clients raise what their users expect."""
         ...
 
-    def stream_error(self, refusal: Refusal, decision: str) -> bytes:
-        """Return what tells the dialect's clients of an error in the middle of a stream."""
+    def stream_error(self, refusal: Refusal, decision: str, *, begun: bool = True) -> bytes:
+        """Return what tells the dialect's clients of an error in a stream, of which something has left or not."""
         ...
 
 

@@ -237,12 +237,12 @@ class Arranged:
         except EventTooLong as error:
             raise _useless() from error
 
-    def end(self, sent: bytes) -> tuple[bytes, Facts]:
-        """Return what closes the array. An error that follows needs an element before it."""
+    def end(self, sent: bytes) -> tuple[bytes, Facts]:  # noqa: ARG002 - the facts were read on the way
+        """Return what closes the array of a whole answer."""
         facts = self._pieces.facts
         if facts.complete or facts.failed:
             return self._pieces.end(), facts
-        return (b"" if sent else b"[{}"), facts
+        return b"", facts
 
     def failure(self) -> Refusal:
         """Say that it broke off."""

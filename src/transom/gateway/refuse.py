@@ -119,7 +119,7 @@ async def _refuse(door: Door, request: Request, record: Record, outcome: Outcome
         outcome.answer, outcome.complete = None, False
     refusal = await recorded_refusal(door, record, outcome, error)
     if request.started:
-        words = request.dialect.stream_error(refusal, record.id)
+        words = request.dialect.stream_error(refusal, record.id, begun=bool(outcome.answer))
         outcome.answer = (outcome.answer or b"") + words
         await request.write(words, more=True)
         await request.write(b"", more=False)

@@ -66,7 +66,7 @@ async def relay_stream(
         failure = passing.failure()
     if failure is not None:
         outcome.reason = failure.code
-        ending = rest + exchange.dialect.stream_error(failure, record.id)
+        ending = rest + exchange.dialect.stream_error(failure, record.id, begun=bool(answer + rest))
         outcome.answer = answer + ending  # every byte that the caller was sent
         await request.write(ending, more=False)
         return

@@ -41,7 +41,7 @@ EFFORTS = st.sampled_from(["low", "medium", "high", "xhigh", "max"])
 THINKING = (
     st.just(Thinking(effort="none"))
     | st.builds(Thinking, effort=st.none() | EFFORTS, shown=st.none() | st.booleans())
-    | st.builds(Thinking, effort=st.none() | EFFORTS, budget=st.integers(1024, 9000), shown=st.none() | st.booleans())
+    | st.builds(Thinking, effort=st.none() | EFFORTS, budget=st.integers(1024, 9000), shown=st.booleans())
 )
 
 
@@ -258,7 +258,7 @@ def test_what_the_official_client_sends_is_read() -> None:
         top_k=3,
         stop=("END",),
         format=Format("schema", schema='{"type":"object"}', strict=True),
-        thinking=Thinking(budget=2048),
+        thinking=Thinking(budget=2048, shown=True),
     )
 
 
@@ -496,7 +496,12 @@ def test_the_former_name_of_the_format_is_known() -> None:
         ({"type": "disabled"}, {"effort": "high"}, Thinking(effort="none"), ("output_config.effort",)),
         ({"type": "adaptive"}, {}, Thinking(), ()),
         ({"type": "adaptive", "display": "omitted"}, {"effort": "max"}, Thinking(effort="max", shown=False), ()),
-        ({"type": "enabled", "budget_tokens": 5000}, {"effort": "low"}, Thinking(effort="low", budget=5000), ()),
+        (
+            {"type": "enabled", "budget_tokens": 5000},
+            {"effort": "low"},
+            Thinking(effort="low", budget=5000, shown=True),
+            (),
+        ),
         (None, {"effort": "medium"}, Thinking(effort="medium"), ()),
         (None, {}, None, ()),
     ],

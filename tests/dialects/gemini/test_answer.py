@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transom.dialects.gemini.generate import GENERATE
+from transom.dialects.gemini.stream import Rearranged
 from transom.dialects.middle import (
     Answer,
     Choice,
@@ -23,7 +24,7 @@ from transom.dialects.middle import (
     ToolUse,
     Unsayable,
 )
-from transom.dialects.translate import InvalidAnswer
+from transom.dialects.translate import Facts, InvalidAnswer
 from transom.values import Usage
 
 STOPPED: dict[str, Any] = {"content": {"role": "model", "parts": [{"text": "Hi"}]}, "finishReason": "STOP"}
@@ -243,3 +244,23 @@ def test_any_bytes_can_be_recorded(body: bytes) -> None:
     assert not GENERATE.read_answer(body).complete
     assert not GENERATE.read_stream(body).complete
     assert GENERATE.read_error(body) is None
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        {"logprobsResult": {"chosenCandidates": [{"token": "a", "logProbability": "-Infinity"}]}},
+        {"content": {"parts": [{"functionCall": {"willContinue": True}}]}},
+        {"content": {"parts": [{"somethingNew": 1}]}, "index": "0"},
+    ],
+)
+def test_the_record_of_what_nobody_else_could_be_told(candidate: dict[str, object]) -> None:
+    """Between two who both speak Gemini's API, an answer is theirs to understand."""
+    body = {"candidates": [candidate | {"finishReason": "STOP"}], "modelVersion": "gemini-3-pro"}
+    assert GENERATE.read_answer(json.dumps(body).encode()) == Facts(complete=True, model="gemini-3-pro")
+
+
+def test_a_picture_may_be_one_long_event() -> None:
+    part = {"inlineData": {"mimeType": "image/png", "data": "AAAA" * 400_000}}
+    stream = b"data: " + json.dumps({"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}]}).encode()
+    assert Rearranged().feed(stream + b"\n\n").startswith(b'[{"candidates"')

@@ -136,6 +136,12 @@ def test_a_count_of_what_could_not_be_asked_is_refused(body: dict[str, Any], par
     assert raised.value.param == param
 
 
+def test_a_count_of_nothing_in_particular_passes_on() -> None:
+    body = b'{"contents":[],"generateContentRequest":null}'
+    call = count_tokens.read(body, "m")
+    assert json.loads(count_tokens.write(call, UpstreamModel("n"))) == json.loads(body)
+
+
 def test_an_upstreams_count() -> None:
     assert count_tokens.read_answer(count_tokens.build_answer(12)) == 12
     assert count_tokens.read_answer(b'{"totalTokens": "many"}') is None

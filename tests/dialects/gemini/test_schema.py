@@ -74,3 +74,9 @@ def test_what_is_no_schema_is_named(openapi: str, param: str | None) -> None:
     with pytest.raises(InvalidRequest) as raised:
         json_schema(openapi, "p")
     assert raised.value.param == param
+
+
+def test_a_number_that_is_none_stays_as_it_is() -> None:
+    digits = "9" * 5000
+    said = json.loads(json_schema(json.dumps({"type": "STRING", "maxLength": digits, "minLength": "3"}), "p"))
+    assert said == {"type": "string", "maxLength": digits, "minLength": 3}

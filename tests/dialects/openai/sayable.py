@@ -31,6 +31,7 @@ from transom.dialects.middle import (
     ToolUse,
 )
 from transom.dialects.translate import BUDGETS
+from transom.values import Usage
 
 _BASE64 = st.binary(min_size=1, max_size=12).map(lambda data: base64.b64encode(data).decode())
 _URLS = NAMES.map(lambda name: f"https://files.example/{name}")
@@ -213,17 +214,19 @@ def _responses_choices(draw: st.DrawFn) -> Choice:
     return Choice(parts, draw(_ends(parts)), logprobs=draw(st.none() | LOGPROBS) if worded else None)
 
 
-def _answers(choices: st.SearchStrategy[tuple[Choice, ...]]) -> st.SearchStrategy[Answer]:
+def _answers(
+    choices: st.SearchStrategy[tuple[Choice, ...]], usage: st.SearchStrategy[Usage | None]
+) -> st.SearchStrategy[Answer]:
     return st.builds(
         Answer,
         id=NAMES,
         model=NAMES,
         created=st.integers(1, 2**40),
         choices=choices,
-        usage=st.none() | USAGES,
+        usage=usage,
     )
 
 
-CHAT_ANSWERS = _answers(st.lists(_chat_choices(), min_size=1, max_size=3).map(tuple))
-CHAT_ANSWER = _answers(_chat_choices().map(lambda choice: (choice,)))
-RESPONSES_ANSWERS = _answers(_responses_choices().map(lambda choice: (choice,)))
+CHAT_ANSWERS = _answers(st.lists(_chat_choices(), min_size=1, max_size=3).map(tuple), st.none() | USAGES)
+CHAT_ANSWER = _answers(_chat_choices().map(lambda choice: (choice,)), st.none() | USAGES)
+RESPONSES_ANSWERS = _answers(_responses_choices().map(lambda choice: (choice,)), st.none() | usages())

@@ -283,6 +283,20 @@ def test_a_thought_with_what_proves_it() -> None:
     ]
 
 
+def test_thoughts_that_stand_in_details_alone() -> None:
+    events = chat_events(
+        chunk({"reasoning_details": [{"type": "reasoning.text", "text": "Hm", "index": 0}]}),
+        chunk({"reasoning_details": [{"type": "reasoning.summary", "summary": "m."}]}),
+        chunk({"reasoning_details": [{"type": "reasoning.text", "text": "", "signature": "s"}]}),
+        chunk({}, "stop"),
+    )
+    assert [event for event in events if isinstance(event, ReasoningDelta)] == [
+        ReasoningDelta("Hm"),
+        ReasoningDelta("m."),
+        ReasoningDelta(signature="openai-chat:s"),
+    ]
+
+
 def test_a_refusal_in_words() -> None:
     assert chat_events(chunk({"refusal": "No"}), chunk({"refusal": "."}), chunk(finish="stop")) == [
         DeclinedDelta("No"),

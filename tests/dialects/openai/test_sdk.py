@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
-from openai.types.responses import Response
+from openai.types.responses import Response, ResponseUsage
 from tests.dialects.making import usages
 from tests.dialects.openai import sayable
 from tests.dialects.openai.sdk import client, sends
@@ -91,6 +91,14 @@ ANSWER = Answer(
     ),
     usage=Usage(5, 3, 7, 2, "upstream", 1),
 )
+
+
+def test_usage_of_which_little_is_known_is_numbers_to_clients_of_responses() -> None:
+    answer = msgspec.structs.replace(ANSWER, usage=Usage(None, None, 7, None, "upstream"))
+    usage = responses_plain(RESPONSES.build_answer(answer)).usage
+    assert usage is not None
+    ResponseUsage.model_validate(usage.to_dict())
+    assert (usage.input_tokens_details.cached_tokens, usage.output_tokens, usage.total_tokens) == (0, 7, 7)
 
 
 def test_chat_in_its_own_words() -> None:

@@ -97,7 +97,7 @@ class AnthropicMessages:
         """Return a refusal's body."""
         return write_error(refusal, decision)
 
-    def stream_error(self, refusal: Refusal, decision: str) -> bytes:
+    def stream_error(self, refusal: Refusal, decision: str, *, begun: bool = True) -> bytes:  # noqa: ARG002 - an event needs none before it
         """Return the event that tells of an error in the middle of a stream."""
         return write_stream_error(refusal, decision)
 

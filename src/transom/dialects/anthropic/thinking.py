@@ -38,6 +38,8 @@ def read_thinking(body: Object, config: Object | None) -> Thinking | None:
     elif kind in {"enabled", "adaptive"}:
         shown = _shown(thinking)
         if kind == "enabled":
+            # It was there before `display` was, and its thoughts are shown where nobody says otherwise.
+            shown = shown is not False
             budget = thinking.need("budget_tokens", thinking.integer("budget_tokens"))
     else:
         raise uncarried(thinking.at("type"), f"thinking of the type `{kind}` is Anthropic's own")

@@ -8,6 +8,7 @@ from itertools import count
 
 import msgspec
 
+from transom.dialects.bodies import read_name, read_response
 from transom.dialects.gemini.calls import made_id
 from transom.dialects.gemini.media import medium
 from transom.dialects.gemini.signature import Proof, own_proof, standard, unwrap
@@ -106,7 +107,7 @@ class Body(msgspec.Struct, rename="camel"):
     @property
     def blocked(self) -> bool:
         """Whether the prompt was withheld from the model: a filter's stop, and the whole answer."""
-        return not self.candidates and self.prompt_feedback is not None and bool(self.prompt_feedback.block_reason)
+        return _is_blocked(self)
 
     def numbered(self) -> Iterator[tuple[int, Candidate]]:
         """Give the candidates with their numbers; where Gemini says none, their places."""
@@ -114,7 +115,30 @@ class Body(msgspec.Struct, rename="camel"):
             yield place if candidate.index is None else candidate.index, candidate
 
 
+class _Reason(msgspec.Struct, rename="camel"):
+    finish_reason: object = None
+
+
+class _Withheld(msgspec.Struct, rename="camel"):
+    block_reason: object = None
+
+
+class _Shape(msgspec.Struct, rename="camel"):
+    """Of a `GenerateContentResponse` what is recorded: what passes through may be as it likes besides."""
+
+    candidates: list[_Reason] | None = None
+    prompt_feedback: _Withheld | None = None
+    usage_metadata: msgspec.Raw = _ABSENT
+    model_version: object = None
+    error: object = None
+
+
 _bodies = msgspec.json.Decoder(Body)
+_shapes = msgspec.json.Decoder(_Shape)
+
+
+def _is_blocked(body: Body | _Shape) -> bool:
+    return not body.candidates and body.prompt_feedback is not None and bool(body.prompt_feedback.block_reason)
 
 
 class Head:
@@ -156,13 +180,12 @@ def read_answer(raw: bytes) -> Answer:
 
 def read_facts(raw: bytes) -> Facts:
     """Read a plain answer, or a piece of one, for the record."""
-    try:
-        body = _bodies.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    body = read_response(_shapes, raw)
+    if body is None:
         return Facts(complete=False)
     return Facts(
-        complete=body.blocked or any(candidate.finish_reason for candidate in body.candidates or ()),
-        model=(body.model_version or "")[:200] or None,
+        complete=_is_blocked(body) or any(candidate.finish_reason for candidate in body.candidates or ()),
+        model=read_name(body.model_version),
         usage=read_usage(body.usage_metadata),
         failed=body.error is not None,
     )

@@ -55,7 +55,7 @@ def write(call: Call, model: UpstreamModel) -> bytes:
     name = msgspec.Raw(msgspec.json.encode(resource(model)))
     asked = _objects.decode(call.body)
     for key in _WHOLE:
-        if key in asked:
+        if key in asked and bytes(asked[key]) != b"null":
             asked[key] = msgspec.Raw(msgspec.json.encode(_objects.decode(asked[key]) | {"model": name}))
     return msgspec.json.encode(asked | ({"model": name} if "model" in asked else {}))
 

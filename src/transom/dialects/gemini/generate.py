@@ -132,10 +132,10 @@ class Generate:
         """Return a refusal's body."""
         return write_error(refusal, decision)
 
-    def stream_error(self, refusal: Refusal, decision: str) -> bytes:
-        """Return what tells of an error in the middle of a stream: the last element, where it is an array."""
+    def stream_error(self, refusal: Refusal, decision: str, *, begun: bool = True) -> bytes:
+        """Return what tells of an error in a stream: the last element, where it is an array."""
         error = write_error(refusal, decision)
-        return b"data: " + error + b"\n\n" if self._sse else b",\n" + error + b"]"
+        return b"data: " + error + b"\n\n" if self._sse else (b",\n" if begun else b"[") + error + b"]"
 
     def parse(self, call: Call) -> Request:
         """Read a request whole."""
@@ -158,8 +158,8 @@ class Generate:
         return Reader()
 
     def writer(self, request: Request) -> Writer:  # noqa: ARG002 - what was asked does not change a stream's form
-        """Begin to write a stream. An array's first element is said at once: errors must have one before them."""
-        return Writer(Events(), at_once=False) if self._sse else Writer(Array(), at_once=True)
+        """Begin to write a stream."""
+        return Writer(Events() if self._sse else Array())
 
 
 def _configuration(raw: msgspec.Raw) -> dict[str, object]:

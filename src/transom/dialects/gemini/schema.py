@@ -4,6 +4,8 @@ Types are in capital letters there, `nullable` stands beside the type, and `prop
 users read from the order of the keys. What JSON Schema has no other word for is left as it is.
 """
 
+import re
+
 import msgspec
 
 from transom.dialects.gemini.wire import camel
@@ -15,6 +17,7 @@ _LISTS = ("anyOf", "prefixItems")
 _SCHEMAS = ("items", "additionalProperties")
 _WHOLE = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
 """64-bit numbers: protocol buffers' JSON writes them in quotes."""
+_INTEGER = re.compile(r"\d{1,19}")
 _UNSPECIFIED = "type_unspecified"
 
 
@@ -58,7 +61,7 @@ def _word(key: str, value: str) -> object:
         return value.lower()
     if key == "$ref":
         return value.replace("#/defs/", "#/$defs/")
-    return int(value) if key in _WHOLE and value.isdecimal() else value
+    return int(value) if key in _WHOLE and _INTEGER.fullmatch(value) else value
 
 
 def _order(schema: dict[str, object]) -> None:

@@ -163,10 +163,8 @@ class Writer:
     piece, whose text is empty where it has no other part.
     """
 
-    def __init__(self, frames: Frames, *, at_once: bool) -> None:
-        """`at_once`: say something when the answer begins, so that whatever follows has something before it."""
+    def __init__(self, frames: Frames) -> None:
         self._frames = frames
-        self._at_once = at_once
         self._head = Started("", "", 0)
         self._usage: Usage | None = None
         self._tools: dict[int, dict[int, ToolUse]] = {}
@@ -178,7 +176,7 @@ class Writer:
         match event:
             case Started(usage=usage):
                 self._head, self._usage = event, usage
-                return self._piece([write_candidate(0, [{"text": ""}])]) if self._at_once else b""
+                return b""
             case TextDelta(text, choice, logprobs):
                 return self._say(choice, {"text": text}, logprobs) if text or logprobs else b""
             case ReasoningDelta(text, signature, hidden, choice):

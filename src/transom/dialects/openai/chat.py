@@ -53,7 +53,7 @@ class Chat:
         """Return OpenAI's error object."""
         return openai_error(refusal, decision)
 
-    def stream_error(self, refusal: Refusal, decision: str) -> bytes:
+    def stream_error(self, refusal: Refusal, decision: str, *, begun: bool = True) -> bytes:  # noqa: ARG002 - an event needs none before it
         """Return an event that OpenAI's clients raise as an error in the middle of a stream."""
         return openai_stream_error(refusal, decision)
 

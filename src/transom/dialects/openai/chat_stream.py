@@ -83,12 +83,13 @@ class _Reading:
     `ids` are those that the upstream gave, in the order in which the tools began.
     """
 
-    __slots__ = ("at", "declined", "ids")
+    __slots__ = ("at", "declined", "ids", "thinks_in_text")
 
     def __init__(self) -> None:
         self.ids: list[str | None] = []
         self.at: dict[int, int] = {}
         self.declined = False
+        self.thinks_in_text = False
 
 
 class ChatReader:
@@ -151,13 +152,17 @@ class ChatReader:
     def _delta(self, delta: _Delta, index: int, logprobs: tuple[Logprob, ...] | None) -> list[Event]:
         events: list[Event] = []
         thought = delta.reasoning_content or delta.reasoning
+        reading = self._choices[index]
+        reading.thinks_in_text = reading.thinks_in_text or bool(thought)
         if thought:
             events.append(ReasoningDelta(thought, choice=index))
-        events += [  # their text is the same text again
-            ReasoningDelta("", *read_proofs(each), index)
-            for each in delta.reasoning_details or ()
-            if each.signature is not None or each.data is not None
-        ]
+        for each in delta.reasoning_details or ():
+            # Where thoughts have a field of text, what details say is the same text again.
+            text = "" if reading.thinks_in_text else each.text or each.summary or ""
+            said = ReasoningDelta(text, *read_proofs(each), index)
+            if said != ReasoningDelta(choice=index):
+                events.append(said)
+                thought = thought or text
         # A token that is half a character has a probability before there is text. A tool's tokens have no place.
         if delta.content or (logprobs and not thought and not delta.tool_calls):
             events.append(TextDelta(delta.content or "", index, logprobs))

@@ -78,7 +78,7 @@ class Embeddings:
         """Return OpenAI's error object."""
         return openai_error(refusal, decision)
 
-    def stream_error(self, refusal: Refusal, decision: str) -> bytes:
+    def stream_error(self, refusal: Refusal, decision: str, *, begun: bool = True) -> bytes:  # noqa: ARG002 - an event needs none before it
         """Return OpenAI's error event."""
         return openai_stream_error(refusal, decision)
 

@@ -55,7 +55,7 @@ class Responses:
         """Return OpenAI's error object."""
         return openai_error(refusal, decision)
 
-    def stream_error(self, refusal: Refusal, decision: str) -> bytes:
+    def stream_error(self, refusal: Refusal, decision: str, *, begun: bool = True) -> bytes:  # noqa: ARG002 - an event needs none before it
         """Return an `error` event. OpenAI's clients raise one that has an `error` in it, and hand over any other."""
         error: dict[str, object] = {
             "message": refusal.message,

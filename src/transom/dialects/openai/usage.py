@@ -62,8 +62,9 @@ def chat_usage(usage: Usage) -> dict[str, object]:
 
 
 def responses_usage(usage: Usage) -> dict[str, object]:
-    """Write `usage` for Responses."""
-    return _written(usage, "input_tokens", "output_tokens")
+    """Write `usage` for Responses, whose clients count on numbers everywhere: 0 stands where nobody counted."""
+    said = {name: count or 0 for name, count in msgspec.structs.asdict(usage).items() if name != "source"}
+    return _written(msgspec.structs.replace(usage, **said), "input_tokens", "output_tokens")
 
 
 def _usage(
