@@ -3,7 +3,8 @@
 `server`: a home and the real server on it, and how to ask it. `doors`: such servers with models, callers and keys, as
 fixtures. `upstream`: the vendor behind it, scripted; `faulty`: what vendors do wrong; `formats`: the APIs it speaks.
 `peer`: a server below HTTP. `wire`: a client below HTTP. `record`: what the log and the tables say afterwards.
-`postgres`, `redis`, `engine`: the real ones. `webhook`: what alerts are told to. `witness`: who cosigns. `loop`, `processes`: small tools.
+`postgres`, `redis`, `engine`: the real ones. `webhook`: what alerts are told to. `witness`: who cosigns. `loop`,
+`processes`: small tools.
 """
 
 import pytest

@@ -73,10 +73,9 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         # 9. safeguards: answers are not checked, and the record says so.
         outcome.verdicts = running.safeguards.skip_answer(safeguards)
         # 10. durable: then, and only then, the first byte may leave.
-        if call.stream and response.status == 200 and _content_type(response).startswith(b"text/event-stream"):
-            await relay_stream(door, request, record, outcome, exchange, spoken, response)
-        else:
-            await _relay_whole(door, request, record, outcome, exchange, spoken, response)
+        streams = call.stream and response.status == 200 and _is_stream(response)
+        relay = relay_stream if streams else _relay_whole
+        await relay(door, request, record, outcome, exchange, spoken, response)
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - `end` sorts every end there is
         await end(door, request, record, outcome, error)
     finally:
@@ -125,5 +124,6 @@ async def _relay_whole(
     await request.respond(response.status, [*headers, *about(record, outcome, exchange)], body)
 
 
-def _content_type(response: Response) -> bytes:
-    return next((value for name, value in response.headers if name == b"content-type"), b"")
+def _is_stream(response: Response) -> bool:
+    kind = next((value for name, value in response.headers if name == b"content-type"), b"")
+    return kind.startswith(b"text/event-stream")
