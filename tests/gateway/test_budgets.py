@@ -111,6 +111,10 @@ ENDS = {
     "uncounted": (Script(usage=None), "some"),
     "refused": (Script(status=400), "nothing"),
     "failed": (Script(status=500), "nothing"),
+    "unavailable": (Script(status=503), "nothing"),
+    "timed-out": (Script(status=408), "all"),
+    "lost-by-a-proxy": (Script(status=502), "all"),
+    "timed-out-at-a-proxy": (Script(status=504), "all"),
     "reset": (Script(first=0, end="reset"), "all"),
     "silent": (Script(first=0, end="silence"), "all"),
 }

@@ -5,6 +5,7 @@ import json
 import threading
 from decimal import Decimal
 
+import pytest
 from tests.support import wire
 from tests.support.doors import MakeServer
 from tests.support.money import counted, holds
@@ -148,3 +149,34 @@ def test_a_question_about_tokens_is_a_request_and_costs_nothing(make_server: Mak
     assert asyncio.run(two()).status == 200
     assert server.stop() == 0
     assert sum(each.held + each.spent for each in counted(server)) == 0
+
+
+RETRIED = """
+[upstreams.proxied]
+base_url = "{url}"
+[models.proxied]
+route = ["proxied"]
+retry = {{ attempts = 2, base_seconds = 0.01{on} }}
+price = {{ currency = "EUR", input = "1", output = "10" }}
+[[limits]]
+name = "purse"
+per = "all"
+money = {{ amount = "1000", currency = "EUR", per = "total" }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("status", "on", "tries"), [(504, "", 1), (502, "", 1), (504, ', on = ["timeout"]', 2), (503, "", 2)]
+)
+def test_where_nobody_knows_what_was_billed_all_is_charged_and_nobody_asked_again(
+    make_server: MakeServer, vendor: Upstream, status: int, on: str, tries: int
+) -> None:
+    vendor.scripts["proxied"] = Script(status=status)
+    server = make_server(NO_ENGINE + RETRIED.format(url=vendor.url_of("proxied"), on=on)).start()
+    answer = server.chat("proxied", server.key, max_tokens=1000)
+    assert answer.status == 502
+    assert [each.result for each in server.outcome(answer.decision).attempts] == [str(status)] * tries
+    assert server.stop() == 0
+    (budget,) = counted(server)
+    assert budget.held == 0
+    assert (budget.spent > parts("0.01")) == (status != 503)

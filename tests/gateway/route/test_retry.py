@@ -67,3 +67,4 @@ def test_what_retry_on_calls_an_error() -> None:
     assert fault_of(errors.UpstreamGarbage("u", "head", "x")) == "garbage"
     assert fault_of(errors.UpstreamAborted("u", "head", "x")) is None
     assert [fault_of_status(status) for status in (429, 500, 503, 404)] == ["429", "5xx", "5xx", None]
+    assert [fault_of_status(status) for status in (408, 502, 504)] == ["timeout"] * 3

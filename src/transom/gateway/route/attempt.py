@@ -9,7 +9,7 @@ from transom.errors import InvalidRequest, Refusal
 from transom.gateway.apart import apart
 from transom.gateway.exchange import Asked, Exchange, Here
 from transom.gateway.route.refusals import not_ready, refusal_of, refusal_of_status
-from transom.gateway.route.retry import fault_of, fault_of_status, retry_after
+from transom.gateway.route.retry import NOBODY_KNOWS, fault_of, fault_of_status, retry_after
 from transom.registry.routing import Fault
 from transom.upstreams.client import Upstream
 from transom.upstreams.errors import UpstreamError, UpstreamLeftAlone, UpstreamReset
@@ -102,4 +102,5 @@ def _heard(response: Response, target: Target, version: Version, asked: Asked) -
         response.abort()
     wait = retry_after(response.headers, time.time())
     refusal = refusal_of_status(status, wait, version)
-    return Tried(target.upstream, str(status), refusal=refusal, fault=fault_of_status(status), wait=wait)
+    fault, billed = fault_of_status(status), status in NOBODY_KNOWS
+    return Tried(target.upstream, str(status), refusal=refusal, fault=fault, wait=wait, maybe_billed=billed)

@@ -17,6 +17,8 @@ from transom.upstreams.errors import (
 
 _LONGEST = 10 * 365 * 86_400
 """Seconds. A wish to wait longer is no wish that anybody had."""
+NOBODY_KNOWS = frozenset((408, 502, 504))
+"""What a proxy answers for a server that it asked and did not hear out: it may have done the work, and bill it."""
 _BY_ERROR: tuple[tuple[type[UpstreamError], Fault], ...] = (
     (UpstreamBusy, "busy"),
     (UpstreamUnreachable, "connect"),
@@ -37,6 +39,8 @@ def fault_of_status(status: int) -> Fault | None:
     """Return what `retry.on` calls an answer's status, where it calls it anything."""
     if status == 429:
         return "429"
+    if status in NOBODY_KNOWS:
+        return "timeout"
     return "5xx" if status >= 500 else None
 
 
