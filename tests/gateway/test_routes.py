@@ -13,12 +13,19 @@ from transom.callers.issue import Issued
 from transom.console.app import ROUTES
 from transom.console.sessions import SESSION_COOKIE, Sessions
 from transom.gateway.http import Gateway
+from transom.ledger.checkpoint import Checkpoint
+from transom.ledger.note import Signer
+from transom.ledger.tree import EMPTY_ROOT
+from transom.ledger.witness import log_id
 from transom.values import CallerId
 
 NOTHING = cast("Any", None)
 GATEWAY_ROUTES = Gateway(NOTHING, NOTHING, NOTHING).routes  # it only keeps what it is given
 STRICT = '@id("operators-everything") permit (principal in Group::"operators", action, resource);'
 """The starter policies leave the ledger, and on this machine the metrics, open to anyone; these leave nothing."""
+WITNESSED = Signer("witnessed.example/log", bytes(32))
+"""A log that the strict door is a witness for. Its checkpoint is of no entries, so that it may be cosigned any time."""
+NOTE = WITNESSED.sign(Checkpoint(WITNESSED.name, 0, EMPTY_ROOT).text)
 STRANGER = Issued(CallerId("key_0000000000000000"), "tr_" + "S" * 43, NOTHING)
 BODIES = {
     "/v1/chat/completions": b'{"model":"open","messages":[{"role":"user","content":"route"}]}',
@@ -28,6 +35,7 @@ BODIES = {
     "/v1/models/": b'{"contents":[{"role":"user","parts":[{"text":"route"}]}]}',
     "/v1beta/models/": b'{"contents":[{"role":"user","parts":[{"text":"route"}]}]}',
     "/v1/embeddings": b'{"model":"vectors","input":"route"}',
+    "/witness/add-checkpoint": b"old 0\n\n" + NOTE.encode(),
     "/api/keys": b'{"name":"made by a route","groups":["students"]}',
 }
 PATHS = {
@@ -36,6 +44,7 @@ PATHS = {
     ("GET", "/v1beta/models/"): "/v1beta/models/open",
     ("POST", "/v1beta/models/"): "/v1beta/models/open:generateContent",
     ("GET", "/ledger/"): "/ledger/checkpoint",
+    ("GET", "/witness/"): f"/witness/{log_id(WITNESSED.name)}/checkpoint",
     ("GET", "/receipts/"): "/receipts/{id}",
 }
 
@@ -62,8 +71,14 @@ every_route = pytest.mark.parametrize("case", CASES, ids=[f"{c.method}:{c.path}:
 @pytest.fixture(scope="module")
 def strict_door(tmp_path_factory: pytest.TempPathFactory, vendor: Upstream) -> Iterator[Door]:
     home = tmp_path_factory.mktemp("strict") / "home"
-    with Server(home, NO_ENGINE + MODELS.format(url=vendor.url), policies=STRICT) as server:
-        yield Door(server.start(), vendor)
+    witness = f'[witness]\nlogs = ["{WITNESSED.verifier.vkey}"]\n'
+    with Server(home, NO_ENGINE + witness + MODELS.format(url=vendor.url), policies=STRICT) as server:
+        door = Door(server.start(), vendor)
+        cosigned = server.ask(
+            "POST", "/witness/add-checkpoint", key=door.key("operators"), body=BODIES["/witness/add-checkpoint"]
+        )
+        assert cosigned.status == 200, cosigned.body
+        yield door
 
 
 def ask(door: Door, case: Case, key: Issued | None) -> Answer:

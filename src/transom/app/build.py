@@ -16,7 +16,8 @@ from transom.decisions.writer import GroupCommit
 from transom.gateway.http import Gateway
 from transom.gateway.running import Door
 from transom.gateway.telemetry import Telemetry
-from transom.ledger.keys import LedgerKeys, load_or_create
+from transom.gateway.witnessing import Witness
+from transom.ledger.keys import LedgerKeys, load_or_create, load_or_create_witness
 from transom.ledger.seal import Vault
 from transom.ledger.sequence import Sequencer, SequencerThread
 from transom.ledger.tiles import headers_of
@@ -84,7 +85,7 @@ def open_stores(home: Home, workers: int | None = None) -> Stores:
 def build(stores: Stores) -> Parts:
     """Put a serving process together, for the running event loop. Nothing runs yet.
 
-    Raises `ConfigErrors`, `ConfigError`, `StorageError`.
+    Raises `ConfigErrors`, `ConfigError`, `StorageError`, `LedgerError`.
     """
     settings = stores.settings
     running = read_running(stores.home, settings)
@@ -111,5 +112,14 @@ def build(stores: Stores) -> Parts:
         Sequencer(stores.database, stores.objects, stores.keys, instance=instance, witnesses=witnesses),
         interval=settings.ledger.interval_seconds,
     )
-    gateway = Gateway(door, stores.objects, build_console(door, stores.objects, stores.keys, stores.vault, BUILD))
+    console = build_console(door, stores.objects, stores.keys, stores.vault, BUILD)
+    gateway = Gateway(door, stores.objects, console, _witness(stores))
     return Parts(stores, door, writer, sequencer, gateway, instance, witnesses)
+
+
+def _witness(stores: Stores) -> Witness | None:
+    """Make the witness that the settings ask for. Raises `LedgerError`."""
+    wanted = stores.settings.witness
+    if not wanted.logs:
+        return None
+    return Witness(load_or_create_witness(stores.home.data / "keys", wanted.name), wanted.keys)

@@ -22,7 +22,7 @@ from transom.gateway.route.attempt import HERE
 from transom.gateway.route.recall import CACHE
 from transom.gateway.running import Running
 from transom.gateway.settings import RetentionSettings, ServerSettings
-from transom.ledger.settings import LedgerSettings
+from transom.ledger.settings import LedgerSettings, WitnessSettings
 from transom.metering.check import limit_problems, several_processes, unpriced
 from transom.metering.limits import Limits
 from transom.metering.prices import prices_problem
@@ -59,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True):
     server: ServerSettings
     storage: StorageSettings
     ledger: LedgerSettings
+    witness: WitnessSettings
     retention: RetentionSettings
     engine: EngineSettings
     upstreams: dict[str, UpstreamSettings]

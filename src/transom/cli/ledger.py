@@ -1,8 +1,11 @@
 """`transom ledger`: the record, checked."""
 
+from typing import Annotated
+
 import typer
 
 from transom.cli.common import AsJson, console, print_json, stores
+from transom.ledger.keys import load_or_create_witness
 from transom.ledger.report import Report
 from transom.ledger.verify import verify_all, wait_published
 
@@ -27,10 +30,16 @@ def verify(as_json: AsJson = False) -> None:
 
 
 @app.command("vkey")
-def vkey() -> None:
+def vkey(
+    witness: Annotated[bool, typer.Option("--witness", help="The key that cosigns other logs ([witness]).")] = False,
+) -> None:
     """Print the public key with which anybody can verify the log (C2SP signed-note)."""
     with stores() as opened:
-        print(opened.keys.vkey)
+        if witness:
+            cosigner = load_or_create_witness(opened.home.data / "keys", opened.settings.witness.name)
+            print(cosigner.verifier.vkey)
+        else:
+            print(opened.keys.vkey)
 
 
 def _facts(report: Report) -> dict[str, object]:

@@ -23,6 +23,7 @@ from transom.gateway.refuse import send_refusal, to_refusal
 from transom.gateway.request import WHO_ASKS, Receive, Request, Scope, Send
 from transom.gateway.running import Door
 from transom.gateway.telemetry import CONTENT_TYPE
+from transom.gateway.witnessing import Witness, add_checkpoint, show_witnessed
 from transom.ledger.tiles import served_path
 from transom.storage.objects import Objects
 
@@ -52,8 +53,10 @@ class Route(msgspec.Struct, frozen=True):
 class Gateway:
     """The ASGI application of the gateway. What it has no route for goes to `elsewhere` (the pages)."""
 
-    def __init__(self, door: Door, objects: Objects, elsewhere: AsgiApp) -> None:
+    def __init__(self, door: Door, objects: Objects, elsewhere: AsgiApp, witness: Witness | None = None) -> None:
+        """`witness`: what this door is for other logs, where it is."""
         self._door = door
+        self._witness = witness
         self._objects = objects
         self._elsewhere = elsewhere
         self._patience = Patience()
@@ -70,6 +73,8 @@ class Gateway:
             Route("/v1beta/models/", "GET", "view_model", self._model, GENERATE),
             Route("/v1beta/models/", "POST", "infer", self._gemini, GENERATE),
             Route("/ledger/", "GET", "read_ledger", self._ledger),
+            Route("/witness/add-checkpoint", "POST", "witness", self._add_checkpoint),
+            Route("/witness/", "GET", "witness", self._witnessed),
             Route("/receipts/", "GET", "read_receipt", self._receipt),
             Route("/metrics", "GET", "read_metrics", self._metrics),
             Route("/healthz", "GET", None, self._healthz),
@@ -156,6 +161,12 @@ class Gateway:
             (b"access-control-allow-origin", b"*"),
         ]
         await request.respond(200, headers, data)
+
+    async def _add_checkpoint(self, request: Request) -> None:
+        await add_checkpoint(self._door, self._witness, request)
+
+    async def _witnessed(self, request: Request) -> None:
+        await show_witnessed(self._door, self._witness, request, request.path.removeprefix("/witness/"))
 
     async def _receipt(self, request: Request) -> None:
         await read_receipt(self._door, request)

@@ -59,16 +59,18 @@ async def ruled(
 
 
 @asynccontextmanager
-async def open_read(door: Door, request: Request, action: str) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+async def open_read(
+    door: Door, request: Request, action: str, *, count: bool = True
+) -> AsyncIterator[list[tuple[bytes, bytes]]]:
     """Rule on a read that policy may leave open to anyone; gives the header that names the decision, if there is one.
 
-    Who sends no key and needs none is counted, not recorded one by one: else anybody could make the log grow. As with
-    `ruled`, the block makes what is sent after it.
+    Who sends no key and needs none is counted, not recorded one by one: else anybody could make the log grow. Without
+    `count` the block does that. As with `ruled`, it makes what is sent after it.
     """
     if not request.secrets:
         ruling = door.running.policies.rule(NOBODY, action, DOOR, Context(loopback=request.loopback))
         if ruling.effect == "permit":
-            door.anonymous_reads[action] += 1
+            door.anonymous_reads[action] += count
             yield []
             return
     async with ruled(door, await door.identify(request.secrets), action, peer=request.peer) as record:

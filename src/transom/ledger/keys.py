@@ -1,7 +1,8 @@
-"""The ledger's three secrets, each in a file of its own: made at first use, never changed.
+"""The ledger's secrets, each in a file of its own: made at first use, never changed.
 
 - `ledger.key` signs checkpoints. Whoever has it can write another log under this name.
 - `master.key` opens every prompt and answer that is kept. Losing it erases them all.
+- `witness.key` cosigns other logs, where this door is a witness. Whoever has it can say that they were not forked.
 - `pseudonym.key` turns callers' ids into pseudonyms. Whoever has it and the ids can tell who asked.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from transom.errors import LedgerError
+from transom.ledger.cosign import Cosigner, parse_witness_private
 from transom.ledger.note import Signer, Verifier, parse_private
 from transom.values import CallerId, Pseudonym
 
@@ -79,6 +81,25 @@ def load_or_create(folder: Path, origin: str = DEFAULT_ORIGIN) -> LedgerKeys:
             f"Set ledger.origin to {signer.name!r}; another name needs another key and another, empty database."
         )
     return LedgerKeys(signer, master, pseudonym)
+
+
+def load_or_create_witness(folder: Path, name: str) -> Cosigner:
+    """Open the key with which this door cosigns other logs, made at first use. Raises `LedgerError`."""
+    file = folder / "witness.key"
+    try:
+        text = _read_or_create(file, lambda: Cosigner(name, secrets.token_bytes(_KEY)).private_text)
+    except OSError as error:
+        raise LedgerError(f"{file}: it cannot be read or made ({error.strerror}).") from error
+    try:
+        cosigner = parse_witness_private(text)
+    except LedgerError as error:
+        raise LedgerError(f"{file}: {error} Restore the file from a backup.") from None
+    if cosigner.name != name:
+        raise LedgerError(
+            f"{file} is the key of the witness {cosigner.name!r}, but the settings name it {name!r}. Set witness.name "
+            f"to {cosigner.name!r}; another name needs another key, and a database without what this one has cosigned."
+        )
+    return cosigner
 
 
 def _signer(file: Path, text: str) -> Signer:

@@ -7,6 +7,7 @@ import msgspec
 from transom.errors import LedgerError
 from transom.ledger.cosign import CosignatureVerifier, parse_witness_vkey
 from transom.ledger.keys import DEFAULT_ORIGIN
+from transom.ledger.note import Verifier, check_name, parse_vkey
 
 
 class WitnessedBySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,3 +59,28 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"quorum is {self.quorum}, but there are {len(names)} witnesses: it can never be met")
         if self.unwitnessed == "hold" and not self.quorum:
             raise ValueError('unwitnessed = "hold" needs a quorum of at least 1: without one nothing is ever held')
+
+
+class WitnessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[witness]`: the logs that this door is a witness for (C2SP tlog-witness). Read at start."""
+
+    name: str = "transom.local/witness"
+    """What its cosignatures are signed with; fixed with the witness's key, which is made when there are logs."""
+    logs: tuple[str, ...] = ()
+    """Their public keys; several of one log where its key was rotated."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where a key is none, or the name cannot be one."""
+        try:
+            check_name(self.name)
+            _ = self.keys
+        except LedgerError as error:
+            raise ValueError(str(error)) from error
+
+    @property
+    def keys(self) -> dict[str, tuple[Verifier, ...]]:
+        """The keys by the log that they are of."""
+        found: dict[str, tuple[Verifier, ...]] = {}
+        for verifier in map(parse_vkey, self.logs):
+            found[verifier.name] = (*found.get(verifier.name, ()), verifier)
+        return found

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, text
 from transom.ledger.cosign import Cosignature
 from transom.ledger.fields import MAX_INTEGER
 from transom.ledger.seal import Part
+from transom.ledger.witness import Seen
 from transom.values import DecisionId
 
 _LEASE: Final = "sequencer"
@@ -207,6 +208,27 @@ def keep_cosignatures(connection: Connection, size: int, found: Sequence[Cosigna
         ),
         [{"size": size, "witness": each.witness, "line": each.line, "time": each.time * 1000} for each in found],
     )
+
+
+def last_seen(connection: Connection, origin: str) -> Seen | None:
+    """Give what this door, as a witness, cosigned last of a log."""
+    row = connection.execute(
+        text("SELECT size, root, note, at FROM witnessed WHERE origin = :origin"), {"origin": origin}
+    ).one_or_none()
+    return None if row is None else Seen(*row)
+
+
+def swap_seen(connection: Connection, origin: str, old: Seen | None, new: Seen) -> bool:
+    """Keep what is cosigned of a log in place of `old`. False, and nothing kept, where another came first."""
+    swapped = connection.execute(
+        text(
+            "INSERT INTO witnessed (origin, size, root, note, at) VALUES (:origin, :size, :root, :note, :at) "
+            "ON CONFLICT (origin) DO UPDATE SET size = excluded.size, root = excluded.root, note = excluded.note, "
+            "at = excluded.at WHERE witnessed.size = :before RETURNING 1"
+        ),
+        {"origin": origin, "before": -1 if old is None else old.size} | new._asdict(),
+    ).one_or_none()
+    return swapped is not None
 
 
 def take_lease(connection: Connection, holder: str, now: int, expires: int) -> bool:
