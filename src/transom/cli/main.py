@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from transom.app.logs import set_up_logs
-from transom.cli import backup, callers, config, erase, explain, import_, keys, ledger, limits, models, up
+from transom.cli import backup, callers, config, erase, explain, import_, keys, ledger, limits, models, up, verify
 from transom.errors import Refusal, TransomError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(callers.app, name="callers")
 app.add_typer(limits.app, name="limits")
 app.add_typer(models.app, name="models")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(verify.app, name="verify")
 app.add_typer(config.app, name="config")
 app.add_typer(import_.app, name="import")
 

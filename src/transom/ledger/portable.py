@@ -52,9 +52,7 @@ class _Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hashes: tuple[str, ...]
 
 
-class _Extra(msgspec.Struct, frozen=True):
-    """Unknown fields are of a later version, and of no weight here."""
-
+class _Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entry: str | None = None
     outcome: _Outcome | None = None
     receipt: str | None = None
@@ -77,4 +75,7 @@ def parse_portable(text: str) -> Portable:
             f"The `extra` of this proof file is not Transom's: {error}. Give the entry beside."
         ) from error
     receipt = None if extra.receipt is None else parse_file(extra.receipt)
-    return Portable(proof=bare, entry=extra.entry, outcome=outcome, receipt=receipt)
+    found = Portable(proof=bare, entry=extra.entry, outcome=outcome, receipt=receipt)
+    if found.text != text:
+        raise LedgerError("The `extra` of this proof file is not in canonical form, so Transom did not write it.")
+    return found

@@ -20,6 +20,7 @@ open its commitments stand before it in the file, in nobody's signature: the com
 import binascii
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -117,7 +118,7 @@ def parse_file(text: str) -> ReceiptFile:
     return found
 
 
-def open_receipt(note: str, verifiers: list[Verifier]) -> Receipt:
+def open_receipt(note: str, verifiers: Sequence[Verifier]) -> Receipt:
     """Verify a receipt's signature and read it.
 
     Raises `LedgerError` where no key of `verifiers` signed it, or it is of another log than the key's.

@@ -19,6 +19,7 @@ from transom.ledger.fields import MAX_INTEGER
 from transom.ledger.keys import LedgerKeys
 from transom.ledger.note import Verifier, open_note, parse_vkey, split_note
 from transom.ledger.proof import TileReader
+from transom.ledger.remote import Source
 from transom.ledger.report import Report
 from transom.ledger.seal import Vault
 from transom.ledger.store import CheckpointRow
@@ -38,7 +39,7 @@ Watch: TypeAlias = Callable[[int, Bundle], None]
 """Is shown each bundle: the index of its first entry, and its entries."""
 
 
-def verify_log(objects: Objects, vkey: str, *, now_ms: int | None = None) -> Report:
+def verify_log(objects: Source, vkey: str, *, now_ms: int | None = None) -> Report:
     """Verify a log from what is published alone, as anybody can who has its verifier key.
 
     Raises `LedgerError` only if `vkey` is malformed, `StorageError` if the store fails; the rest is in the report.
@@ -92,7 +93,7 @@ def _size_of(note: bytes) -> int:
 
 
 def _verify_published(
-    objects: Objects, verifier: Verifier, report: Report, now_ms: int, watch: Watch | None = None
+    objects: Source, verifier: Verifier, report: Report, now_ms: int, watch: Watch | None = None
 ) -> None:
     """Verify everything that is published."""
     # 1. The checkpoint is signed by the log's key.
@@ -154,7 +155,7 @@ def _compare(reader: TileReader, tile: Tile, hashes: bytes, report: Report) -> N
         report.add(str(error), tile.path)
 
 
-def _verify_leftovers(objects: Objects, size: int, report: Report) -> None:
+def _verify_leftovers(objects: Source, size: int, report: Report) -> None:
     """Compare partial tiles of smaller sizes with what is there now."""
     reader = TileReader(objects.get, size)
     for path in objects.list(TILES):
