@@ -147,6 +147,11 @@ def test_what_is_past_its_retention_is_erased_and_the_log_verifies(make_server: 
     assert story.inclusion is not None
     assert story.inclusion.verified
     assert set(server.story(stays).kept) == {"prompt", "answer"}
+    metrics = server.get("/metrics", kept).text
+    assert "transom_retention_erased_total 2.0" in metrics, metrics
+    assert "transom_retention_due 0.0" in metrics
+    said = server.get("/api/status", kept).json["retention"]
+    assert (said["due"], said["erased"]) == (0, 2)
     assert server.stop() == 0
     (entry,) = server.entries("erasure/1")
     assert isinstance(entry, ErasureEntry)

@@ -106,13 +106,21 @@ class Housekeeping:
 
     async def erase(self) -> None:
         """Delete prompts and answers whose retention has ended, and say in the ledger that it was done."""
-        now, instance = _now(), self._parts.instance
+        now, instance, database = _now(), self._parts.instance, self._parts.stores.database
+        progress = self._parts.door.telemetry.retention
 
         def work(connection: Connection) -> int:
             return erase_expired(connection, instance, now, _ERASE_BATCH)
 
-        while await self._parts.stores.database.run(work, write=True) == _ERASE_BATCH:
-            pass
+        progress.due, progress.looked = await database.run(lambda connection: store.due(connection, now)), now
+        whole = progress.due
+        erased = _ERASE_BATCH
+        while erased == _ERASE_BATCH:
+            erased = await database.run(work, write=True)
+            progress.erased += erased
+            progress.due = max(0, progress.due - erased)
+        if whole:
+            _log.info("%d prompts and answers were past their retention; %d are left", whole, progress.due)
         await self._parts.stores.database.run(lambda connection: forget(connection, now - _KEPT_MS), write=True)
 
 

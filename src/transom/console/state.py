@@ -8,6 +8,7 @@ import msgspec
 
 from transom.console.site import Site, Visit
 from transom.gateway.running import Running
+from transom.gateway.telemetry import Retention
 from transom.ledger.store import last_checkpoint
 from transom.upstreams.client import Upstream
 from transom.values import RUNGS, Openness, Rung, Target, Version
@@ -68,6 +69,7 @@ class DoorState(msgspec.Struct, frozen=True):
     ledger_origin: str
     ledger_vkey: str
     ledger_size: int
+    retention: Retention
     build: str
 
 
@@ -85,6 +87,7 @@ def door_state(site: Site, ledger_size: int) -> DoorState:
         ledger_origin=site.keys.origin,
         ledger_vkey=site.keys.vkey,
         ledger_size=ledger_size,
+        retention=door.telemetry.retention,
         build=site.build,
     )
 

@@ -268,6 +268,12 @@ def sweep(connection: Connection, since: int) -> int:
     return len(connection.execute(delete(content).where(content.c.decision.in_(dead)).returning(content.c.part)).all())
 
 
+def due(connection: Connection, now: int) -> int:
+    """Return how many contents are past their retention at `now` (ms)."""
+    past = select(func.count()).select_from(content).where(content.c.expires <= now)
+    return int(connection.execute(past).scalar_one())
+
+
 def delete_expired(connection: Connection, now: int, limit: int) -> list[DecisionId]:
     """Erase up to `limit` contents whose retention has ended, with their keys; return the decision of each.
 

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
@@ -45,6 +46,17 @@ class Times:
         return found
 
 
+class Retention(msgspec.Struct):
+    """How far the erasing of what is past its retention has come, in this process."""
+
+    due: int = 0
+    """Contents past their retention that are still there."""
+    erased: int = 0
+    """Contents erased since this process started."""
+    looked: int | None = None
+    """When it looked last, in milliseconds since the Unix epoch."""
+
+
 class Telemetry:
     """One process's metrics."""
 
@@ -59,6 +71,7 @@ class Telemetry:
         self._attempts: Counter[tuple[str, str]] = Counter()
         self._unidentified: Counter[str] = Counter()
         self._reloads: Counter[str] = Counter()
+        self.retention = Retention()
         self._durable = Times(_COMMIT_SECONDS)
         self._wait = Times(_WAIT_SECONDS)
         self._writes = 0
@@ -146,6 +159,17 @@ class Telemetry:
             self._wait,
         )
         yield _counter("transom_durable_writes", "Writes made durable.", (), [((), self._writes)])
+        yield GaugeMetricFamily(
+            "transom_retention_due",
+            "Prompts and answers past their retention that are not erased yet.",
+            value=float(self.retention.due),
+        )
+        yield _counter(
+            "transom_retention_erased",
+            "Prompts and answers that this process erased because their retention was over.",
+            (),
+            [((), self.retention.erased)],
+        )
         yield from upstream_metrics(self.upstreams())
         yield GaugeMetricFamily(
             "transom_engine_up", "1 while the embedded engine is ready.", value=float(self.engine_up)
