@@ -67,6 +67,19 @@ def test_two_workers_and_a_replica_count_together(make_server: MakeServer, vendo
     assert set(statuses) == {200, 429}
 
 
+@pytest.mark.parametrize("fails", ["open", "closed"])
+def test_a_huge_number_is_refused_and_no_outage(
+    make_server: MakeServer, vendor: Upstream, redis: Redis, fails: str
+) -> None:
+    common = f'[storage]\nrates = "{redis.url}"\nrates_fail = "{fails}"\n' + TOKENS
+    server = make_server(settings(vendor, common)).start()
+    refused = server.chat("open", server.key, max_tokens=2**62, n=8)
+    assert (refused.status, refused.json["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert "retry-after" not in refused.headers
+    assert server.is_ready()
+    assert server.chat("open", server.key, max_tokens=10).status == 200
+
+
 def test_a_lost_count_refuses_and_says_so(make_server: MakeServer, vendor: Upstream, redis: Redis) -> None:
     common = f'[storage]\nrates = "{redis.url}"\n' + REQUESTS.format(100)
     server = make_server(settings(vendor, common)).start()

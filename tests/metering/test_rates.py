@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.metering.making import caller, version
 from tests.support.redis import Redis
 
@@ -125,7 +127,7 @@ def test_tokens_are_taken_at_their_estimate_and_corrected(url: str | None) -> No
         assert first.tokens.remaining == 300
         with pytest.raises(TooMany, match="300 are left, and this call may use about 700") as raised:
             await rates.admit(caller("a"), VERSION, second)
-        assert raised.value.retry_after == 60
+        assert raised.value.retry_after == 95  # then three sevenths of the first are no longer of the last 60 seconds
         await rates.correct(first, 100)
         await rates.correct(first, 100)  # twice is once
         await rates.admit(caller("a"), VERSION, second)
@@ -153,6 +155,50 @@ def test_the_minute_before_counts_as_much_as_it_still_touches(url: str | None) -
         assert standing.tokens.remaining == 50  # three quarters of it are younger than a minute
         clock.now += 120
         assert await admitted(rates, caller("a"), 1, 1000) == 1
+
+    run(work())
+
+
+@given(st.integers(100, 1000), st.just(0) | st.integers(100, 1000), st.integers(1, 1000), st.floats(0, 59.9))
+@settings(max_examples=200, deadline=None)
+def test_a_refusal_says_when_it_will_fit_and_not_much_later(before: int, now: int, amount: int, gone: float) -> None:
+    async def wait(patience: int | None) -> int | None:
+        """Use tokens in a minute and the next, ask for more, and again after so long; return what the last was told."""
+        clock = Clock()
+        rates = made((LimitSettings(tokens_per_minute=1000),), None, clock=clock)
+        await admitted(rates, caller("a"), 1, before)
+        clock.now += 60 + gone
+        await admitted(rates, caller("a"), 1, now)
+        clock.now += 0 if patience is None else patience
+        try:
+            await rates.admit(caller("a"), VERSION, Standing(amount))
+        except TooMany as refused:
+            return refused.retry_after
+        return None
+
+    async def work() -> None:
+        told = await wait(None)
+        if told is not None:
+            assert await wait(told) is None
+            assert told <= 3 or await wait(told - 3) is not None
+
+    run(work())
+
+
+@pytest.mark.parametrize("fail_open", [False, True])
+def test_no_number_is_too_large_for_the_common_count(redis: Redis, *, fail_open: bool) -> None:
+    async def work() -> None:
+        rates = made((LimitSettings(tokens_per_minute=1000),), redis.url, fail_open=fail_open)
+        for estimate in (2**63, 2**100):
+            with pytest.raises(TooMany, match=r"1000 are left.*Ask for less") as refused:
+                await rates.admit(caller("a"), VERSION, Standing(estimate))
+            assert refused.value.retry_after is None
+        standing = Standing(1)
+        await rates.admit(caller("b"), VERSION, standing)
+        await rates.correct(standing, 2**70)
+        with pytest.raises(TooMany):
+            await rates.admit(caller("b"), VERSION, Standing(1))
+        assert rates.last_error is None
 
     run(work())
 

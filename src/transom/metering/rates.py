@@ -23,6 +23,8 @@ from transom.values import Caller, Version
 
 SCHEMES: Final = frozenset(("valkey", "valkeys", "redis", "rediss"))
 """URLs of a common count."""
+_MOST: Final = 2**40
+"""Tokens. An upstream that says it used more talks nonsense, and a common count could not hold it."""
 _FIELDS: Final = ("limit", "remaining", "reset")
 
 
@@ -40,6 +42,26 @@ class _Rule(msgspec.Struct, frozen=True):
     name: str
     requests: RateLimitItem | None
     tokens: int | None
+
+
+class _Used(msgspec.Struct, frozen=True):
+    """Tokens of this minute of the clock, of which `gone` seconds have passed, and of the minute before."""
+
+    current: int
+    before: int
+    gone: float
+
+    @property
+    def sum(self) -> int:
+        """What counts of both now: of the minute before, what the last 60 seconds still touch."""
+        return self.current + int(self.before * (1 - self.gone / MINUTE))
+
+    def until(self, amount: int, *, limit: int) -> float:
+        """Return the seconds until `amount` fits beside them, at most `limit`, if nobody asks meanwhile."""
+        left = limit - amount
+        if self.current <= left:  # within this minute: the one before has to lose its weight
+            return max(0.0, MINUTE * (1 - _part(left - self.current, self.before)) - self.gone)
+        return MINUTE - self.gone + MINUTE * (1 - _part(left, self.current))
 
 
 class Rates:
@@ -101,7 +123,7 @@ class Rates:
 
     async def correct(self, standing: Standing, tokens: int) -> None:
         """Count what a call did use instead of its estimate, in the minute in which it was admitted."""
-        difference = tokens - standing.estimate
+        difference = min(tokens, _MOST) - standing.estimate
         counted, standing.counted = standing.counted, []
         if difference == 0 or not counted:
             return
@@ -130,7 +152,7 @@ class Rates:
             window = await self._count.stats(rule.requests, rule.name, who)
             standing.requests = _narrower(standing.requests, window)
             if not hit:
-                raise _used_up(rule, "requests", window, standing.estimate)
+                raise _used_up(rule, "requests", window, window.reset)
         if rule.tokens is not None and standing.estimate:  # a question about tokens uses none
             window = await self._take(rule, who, rule.tokens, standing)
             standing.tokens = _narrower(standing.tokens, window)
@@ -139,17 +161,20 @@ class Rates:
         now = self._clock()
         minute, gone = divmod(now, MINUTE)
         key = f"transom/tokens/{rule.name}/{who}/{int(minute)}"
-        before = await self._count.get(f"transom/tokens/{rule.name}/{who}/{int(minute) - 1}")
-        touched = int(max(0, before) * (1 - gone / MINUTE))
+        before = max(0, await self._count.get(f"transom/tokens/{rule.name}/{who}/{int(minute) - 1}"))
         amount = standing.estimate
-        sum_ = await self._count.add(key, amount) + touched
-        if sum_ > limit:
+        if amount > limit:  # never in one minute; and a common count takes no number however large
+            used = _Used(await self._count.get(key), before, gone)
+        else:
+            used = _Used(await self._count.add(key, amount), before, gone)
+            if used.sum <= limit:
+                standing.counted.append(key)
+                return Window(limit, limit - used.sum, used.until(0, limit=0))
             await self._count.add(key, -amount)
-            window = Window(limit, max(0, limit - sum_ + amount), MINUTE - gone)
-            standing.tokens = _narrower(standing.tokens, window)
-            raise _used_up(rule, "tokens", window, amount)
-        standing.counted.append(key)
-        return Window(limit, limit - sum_, 2 * MINUTE - gone)
+            used = _Used(used.current - amount, before, gone)
+        window = Window(limit, max(0, limit - used.sum), used.until(0, limit=0))
+        standing.tokens = _narrower(standing.tokens, window)
+        raise _too_much(rule, window, amount, used.until(amount, limit=limit))
 
     def _failed(self, error: StorageError) -> None:
         self.last_error = f"the rates' common count failed ({type(error.storage_error).__name__})"
@@ -161,18 +186,29 @@ def _shared(url: str) -> Count:
     return Shared(url)
 
 
+def _part(left: int, of: int) -> float:
+    """Return how much of what was used may still count where there is room for so many; 1 for all of it."""
+    return 1.0 if of <= 0 else min(1.0, max(0, left) / of)
+
+
 def _narrower(one: Window | None, other: Window) -> Window:
     return other if one is None or other.remaining < one.remaining else one
 
 
-def _used_up(rule: _Rule, what: str, window: Window, estimate: int) -> TooMany:
-    said = f"The limit {rule.name!r} of {window.limit} {what} a minute {rule.scope.words} is used up."
-    if what == "tokens":
-        said = f"{said} {window.remaining} are left, and this call may use about {estimate}."
-        if estimate > window.limit:
-            return TooMany(f"{said} Ask for less (a smaller `max_tokens`).")
-    wait = max(1, ceil(window.reset))
-    return TooMany(f"{said} Try again in {wait} s.", retry_after=wait)
+def _used_up(rule: _Rule, what: str, window: Window, seconds: float, also: str = "") -> TooMany:
+    wait = max(1, ceil(seconds))
+    return TooMany(f"{_said(rule, what, window)}{also} Try again in {wait} s.", retry_after=wait)
+
+
+def _too_much(rule: _Rule, window: Window, estimate: int, seconds: float) -> TooMany:
+    also = f" {window.remaining} are left, and this call may use about {estimate}."
+    if estimate > window.limit:
+        return TooMany(f"{_said(rule, 'tokens', window)}{also} Ask for less (a smaller `max_tokens`).")
+    return _used_up(rule, "tokens", window, seconds, also)
+
+
+def _said(rule: _Rule, what: str, window: Window) -> str:
+    return f"The limit {rule.name!r} of {window.limit} {what} a minute {rule.scope.words} is used up."
 
 
 def rate_headers(standing: Standing, *, anthropic: bool, now: float) -> list[tuple[bytes, bytes]]:

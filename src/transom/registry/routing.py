@@ -23,7 +23,7 @@ class RetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attempts: Annotated[int, msgspec.Meta(ge=2, le=20)] = 2
     """How often one target is asked by one request, at most."""
     on: Annotated[tuple[Fault, ...], msgspec.Meta(min_length=1)] = ("connect", "busy", "429", "5xx")
-    """After a `reset` or a `timeout` (408, 502, 504 too) nobody knows whether the upstream did the work, and bills it."""
+    """After a `reset` or a `timeout` (408, 502, 504 too) nobody knows whether the upstream worked, and bills for it."""
     base_seconds: Seconds = 0.25
     cap_seconds: Seconds = 8.0
     """The wait before try n is drawn from 0 to min(cap, base * 2^n): exponential backoff with full jitter."""
