@@ -1,5 +1,7 @@
 import sys
 
-from bench.run import main
+from bench import ledger, run
 
-sys.exit(main())
+if sys.argv[1:2] == ["ledger"]:
+    sys.exit(ledger.main(sys.argv[2:]))
+sys.exit(run.main())

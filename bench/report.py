@@ -34,8 +34,8 @@ def _percent(share: float | None) -> str:
     return _ABSENT if share is None else f"{share:.0%}"
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table that reads well as plain text too: first column left, the others right."""
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Write a Markdown table that reads well as plain text too: first column left, the others right."""
     widths = [max(len(line[column]) for line in (head, *lines)) for column in range(len(head))]
 
     def text(line: Sequence[str]) -> str:
@@ -94,7 +94,7 @@ def _chats(run: Run) -> str:
         ]
         for row in _measured(run)
     ]
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _streams(run: Run) -> str:
@@ -110,7 +110,7 @@ def _streams(run: Run) -> str:
         ]
         for row in _measured(run)
     ]
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _memory(run: Run) -> str:
@@ -119,7 +119,7 @@ def _memory(run: Run) -> str:
         for row in _measured(run)
         if row.pss is not None
     ]
-    return _table(["memory after load", "PSS MB", "RSS MB"], lines) if lines else ""
+    return table(["memory after load", "PSS MB", "RSS MB"], lines) if lines else ""
 
 
 def _ratios(run: Run) -> str:
@@ -142,7 +142,7 @@ def _ratios(run: Run) -> str:
         ]
         for row in others
     ]
-    return _table(["Transom", "requests/s", "CPU a request", "added p50", "CPU a chunk", "memory"], lines)
+    return table(["Transom", "requests/s", "CPU a request", "added p50", "CPU a chunk", "memory"], lines)
 
 
 def _writing(run: Run) -> str:
@@ -161,12 +161,12 @@ def _writing(run: Run) -> str:
         ]
         for part in writing(run)
     ]
-    return _table(head, lines) if lines else ""
+    return table(head, lines) if lines else ""
 
 
 def _aims(run: Run) -> str:
     lines = [[aim.what, aim.measured, "yes" if aim.holds else "NO"] for aim in aims(run)]
-    return _table(["aim", "measured", "holds"], lines) if lines else ""
+    return table(["aim", "measured", "holds"], lines) if lines else ""
 
 
 def insert(text: str, report: str) -> str:

@@ -64,9 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     run = Run(
         date=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        commit=_commit(),
+        commit=commit(),
         command=shlex.join(["python", "-m", "bench", *arguments]),
-        machine=_machine(),
+        machine=machine(),
         plan=plan,
         fsync=fsync_cost(peers.cache_folder()),
         subjects=[],
@@ -137,7 +137,8 @@ def _measure(subject: Subject, result: SubjectResult, plan: Plan) -> None:
         print(f"  {subject.name} failed: {result.failed}", file=sys.stderr)
 
 
-def _machine() -> Machine:
+def machine() -> Machine:
+    """Describe the machine that measures."""
     names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
     return Machine(
         processor=names[0] if names else platform.processor(),
@@ -153,8 +154,8 @@ def _cpu_lines() -> Iterator[str]:
         yield from lines
 
 
-def _commit() -> str:
-    """The commit that is measured, and whether the checkout differs from it."""
+def commit() -> str:
+    """Name the commit that is measured, and say whether the checkout differs from it."""
     try:
         said = subprocess.run(
             ["git", "describe", "--always", "--dirty"], check=True, capture_output=True, text=True, timeout=20

@@ -78,6 +78,10 @@ class FaultyObjects(Objects):
             return super().create(path, data)
 
     @override
+    def create_all(self, objects: Sequence[tuple[str, bytes]]) -> Sequence[bool]:
+        return [self.create(*each) for each in objects]  # in an order, so that a fault has its place in it
+
+    @override
     def delete(self, paths: Sequence[str]) -> None:
         with self.fault.around():
             super().delete(paths)

@@ -42,6 +42,9 @@ BATCH: Final = 65_536
 """The most entries under one new checkpoint: bounds what a crash re-does, and what finding a leaf counts."""
 _FETCH: Final = 2_048
 """Rows read at once: bounds memory."""
+_TOGETHER: Final = 64
+_TOGETHER_BYTES: Final = 1 << 23
+"""Tiles and bundles written at once, and their bytes: bound memory."""
 _PAUSE_SECONDS: Final = 0.0005
 """A rest after each slice of a bundle, in which the event loop of this process gets the interpreter."""
 _MAX_WAIT_SECONDS: Final = 5.0
@@ -99,6 +102,7 @@ class Sequencer:
         self._checked = False
         self._last: CheckpointRow | None = None
         self._appender = Appender(self._write)
+        self._unwritten: list[tuple[Tile, bytes]] = []
 
     def recover(self) -> bool:
         """Make the published log agree with the newest checkpoint of the database. Sequences nothing new.
@@ -176,6 +180,7 @@ class Sequencer:
         # 1 and 2, slice by slice; the partial tiles once.
         last_entry = self._append_rows(self._appender, last.last_entry, end, BATCH)
         self._appender.finish()
+        self._write_out()
         # 3. Final once it is inserted.
         new = self._signed(self._appender.size, last_entry, self._appender.root())
         if not self._insert(last, new):
@@ -270,9 +275,20 @@ class Sequencer:
             return None
 
     def _write(self, tile: Tile, data: bytes) -> None:
-        """Write a new tile or bundle; one that a signed checkpoint may cover is never written over."""
-        if self._objects.create(tile.path, data) or self._objects.get(tile.path) == data:
-            return
+        """Write a new tile or bundle, together with the next few."""
+        self._unwritten.append((tile, data))
+        if len(self._unwritten) == _TOGETHER or sum(len(data) for _, data in self._unwritten) > _TOGETHER_BYTES:
+            self._write_out()
+
+    def _write_out(self) -> None:
+        """Have every tile and bundle so far durable; one that a signed checkpoint may cover is never written over."""
+        written = self._objects.create_all([(tile.path, data) for tile, data in self._unwritten])
+        for (tile, data), new in zip(self._unwritten, written, strict=True):
+            if not new and self._objects.get(tile.path) != data:
+                self._replace(tile, data)
+        self._unwritten.clear()
+
+    def _replace(self, tile: Tile, data: bytes) -> None:
         with self._database.begin(write=False) as connection:
             last = store.last_checkpoint(connection)
         if last is not None and tile.needs <= last.size:
@@ -285,6 +301,7 @@ class Sequencer:
 
     def _load(self) -> CheckpointRow:
         """Read the newest checkpoint, and what the next batch needs of its tiles; repair them where they are wrong."""
+        self._unwritten.clear()
         with self._database.begin(write=False) as connection:
             row = store.last_checkpoint(connection)
         if row is None:

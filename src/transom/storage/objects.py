@@ -7,8 +7,9 @@ to the kernel when it reaches the disk, so for a local folder the file and its f
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -18,6 +19,9 @@ from transom.errors import StartError, StorageError
 
 Attributes: TypeAlias = Callable[[str], Mapping[str, str]]
 """Says with which HTTP headers the object at a path is to be served, by a store that serves its objects itself."""
+
+_AT_ONCE: Final = 8
+"""Writes under way at the same time: a disk makes several files durable in the time that one takes it."""
 
 
 class Objects:
@@ -55,6 +59,11 @@ class Objects:
                 return False
             self._sync(path)
             return True
+
+    def create_all(self, objects: Sequence[tuple[str, bytes]]) -> Sequence[bool]:
+        """Do what `create` does for several objects at once, in no order: a crash may leave any of them."""
+        with ThreadPoolExecutor(min(_AT_ONCE, len(objects) or 1), thread_name_prefix="objects") as threads:
+            return tuple(threads.map(lambda each: self.create(*each), objects))
 
     def list(self, prefix: str) -> list[str]:
         """Give the paths of all objects in the folder `prefix`, at any depth, sorted."""
