@@ -50,3 +50,8 @@ def test_only_the_models_value_differs(body: Written, name: str) -> None:
     swapped = swap_model(body.before + body.model + body.after, name)
     assert swapped == body.before + msgspec.json.encode(name) + body.after
     assert json.loads(swapped) == body.meant | {"model": name}
+
+
+def test_a_number_of_any_length_and_a_word_in_any_depth_are_passed_over() -> None:
+    body = b'{"a": [' + b"9" * 5000 + b', {"model": "no"}, "\xc3\xa9"], "dup": 1, "dup": {"x": "y"}, "model":%s}'
+    assert swap_model(body % b' "m"', "n") == body % b' "n"'

@@ -86,3 +86,10 @@ def test_thinking_that_an_anthropic_client_asks_for_is_shown(doors: Bench) -> No
         asked[spoken] = doors.upstream.seen[-1].json
     assert asked["gemini-generate"]["generationConfig"]["thinkingConfig"]["includeThoughts"] is True
     assert asked["openai-responses"]["reasoning"]["summary"] == "auto"
+
+
+def test_what_an_upstream_says_of_its_operators_account_is_not_for_callers(sqlite_door: Door) -> None:
+    body = b'{"error":{"message":"Your credit balance is too low"}}'
+    sqlite_door.upstream.scripts["unpaid"] = Script(status=402, body=body)
+    answer = sqlite_door.server.chat("closed", sqlite_door.key(), "script unpaid")
+    assert (answer.status, b"credit" in answer.body) == (502, False)

@@ -40,6 +40,15 @@ def read_response(decoder: msgspec.json.Decoder[T], body: bytes) -> T | None:
         return None
 
 
+def is_json(data: bytes) -> bool:
+    """Whether this is one whole JSON value."""
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
 def read_name(model: object) -> str | None:
     """Read what an upstream says that it is, cut to what a record can hold."""
     return model[:200] if isinstance(model, str) and model else None

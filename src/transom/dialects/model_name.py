@@ -4,16 +4,21 @@ A client's request reaches a same-dialect upstream as it was written: spaces, ke
 included. Only the value of the top-level `model` differs.
 """
 
+import json
 import re
 from collections.abc import Iterator
 
 import msgspec
 
+from transom.errors import InvalidRequest
+
 _KEY = b'"model"'
 _HIDDEN = b"\\u006"
 """How every letter of it begins behind an escape."""
 _VALUE = re.compile(rb'\s*:\s*("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:]', re.DOTALL)
+_MEMBER = re.compile(r'\s*[{,]\s*("[^"\\]*+(?:\\.[^"\\]*+)*+")\s*:\s*', re.DOTALL)
+_VALUES = json.JSONDecoder(parse_int=len, parse_float=len, parse_constant=len, strict=False)
+"""Numbers are passed over as well: how long they are is all that is read of them."""
 
 
 def swap_model(body: bytes, name: str) -> bytes:
@@ -33,15 +38,16 @@ def _end_of_key(body: bytes) -> int:
 
 
 def top_level_keys(body: bytes) -> Iterator[tuple[bytes, int]]:
-    """Give every top-level key as it is written, with where it ends."""
-    depth, key, end = 0, b"", 0
-    for token in _TOKEN.finditer(body):
-        text = token.group()
-        if text in (b"{", b"["):
-            depth += 1
-        elif text in (b"}", b"]"):
-            depth -= 1
-        elif depth == 1 and text == b":":
-            yield key, end
-        elif depth == 1:
-            key, end = text, token.end()
+    """Give every top-level key as it is written, with where it ends.
+
+    Values are passed over by a parser in C, whatever is in them. In Latin-1 every byte is one character, so that places
+    in the text are places in the body, and what is JSON's own is ASCII.
+    """
+    text = body.decode("latin-1")
+    at = 0
+    try:
+        while found := _MEMBER.match(text, at):
+            yield body[found.start(1) : found.end(1)], found.end(1)
+            _, at = _VALUES.raw_decode(text, found.end())
+    except RecursionError as error:
+        raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from error

@@ -18,12 +18,15 @@ _TEXTS = msgspec.json.Decoder(tuple[str, ...])
 _INTEGER = msgspec.json.Decoder(int)
 _NUMBER = msgspec.json.Decoder(float)
 _FLAG = msgspec.json.Decoder(bool)
+_LONGEST_PATH = 200
+"""Of what is told of a path: callers make up names of fields."""
 _NULL = ord("n")
 _QUOTE = ord('"')
 
 
 def uncarried(path: str, why: str) -> InvalidRequest:
     """Return the refusal of a field that the API behind the model cannot be told of. `why` is a sentence's end."""
+    path = path[:_LONGEST_PATH]
     return InvalidRequest(
         f"`{path}` cannot be carried to this model, which is served through another API: {why}. "
         "Leave it out, or use a model that is served in the API that you speak.",

@@ -14,11 +14,10 @@ from transom.dialects.middle import Counted, Event, Failed, Request, Started, Un
 from transom.dialects.openai.chat_usage import TakenUsage, ask_usage
 from transom.dialects.order import Ordered
 from transom.dialects.proofs import without_foreign
-from transom.dialects.sse import EventTooLong
+from transom.dialects.sse import EventTooLong, WholeEvents
 from transom.dialects.translate import EVENT_STREAM, Dialect, DialectName, Facts, InvalidAnswer, Translating
 from transom.errors import InvalidRequest, Refusal, UpstreamFailed
 from transom.upstreams.client import Headers, Upstream
-from transom.upstreams.sse import WholeEvents
 from transom.values import Call, UpstreamModel
 
 _log = logging.getLogger("transom.gateway")

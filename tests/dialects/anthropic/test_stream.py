@@ -252,6 +252,12 @@ def test_what_the_dialect_does_not_say_is_refused(data: str) -> None:
         reader.feed(f"data: {data}\n\n".encode())
 
 
+def test_an_end_without_a_beginning_is_no_answer() -> None:
+    reader = MESSAGES.reader()
+    assert reader.feed(b'data: {"type":"message_stop"}\n\n') == []
+    assert not reader.complete
+
+
 def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transom.dialects.anthropic.reader._LONGEST", 1000)
     reader = MESSAGES.reader()

@@ -421,7 +421,6 @@ def test_a_body_without_a_model_travels_as_it_was_written() -> None:
         (b'{"contents": [], "model": "other"}', "model"),
         (b'{"contents": [], "model": "chat", "Model": "other"}', "model"),
         (b"{}", "contents"),
-        (b'{"contents": {}}', "contents"),
     ],
 )
 def test_the_door_reads_one_model_and_a_conversation(body: bytes, param: str) -> None:
@@ -434,3 +433,23 @@ def test_every_field_that_a_caller_can_set_has_a_name() -> None:
     request = configured(temperature=1)
     named = {*Generate.FIELDS, "parallel_tools", "user", "stream", "stream_usage", "hints"}
     assert named >= set(request.__struct_fields__)
+
+
+def test_a_lone_value_is_a_list_of_one() -> None:
+    """Google's servers take it so, and its own guides write it so."""
+    body = {
+        "contents": {"parts": {"text": "Hello"}},
+        "tools": {"functionDeclarations": WEATHER},
+        "generationConfig": {"stopSequences": "END"},
+    }
+    data = json.dumps(body).encode()
+    request = Generate("m").parse(Generate("m").read(data))
+    assert request.messages == (Message("user", (Text("Hello"),)),)
+    assert (request.tools, request.stop) == ((Tool("weather", None, None),), ("END",))
+    with pytest.raises(InvalidRequest) as raised:
+        parse(contents={"parts": {"text": "Hello", "new": 1}})
+    assert raised.value.param == "contents.parts.new"
+
+
+def test_what_is_told_of_a_field_is_no_longer_than_it_need_be() -> None:
+    assert len(refused(**{"x" * 10_000: 1}).message) < 600

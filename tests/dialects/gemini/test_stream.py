@@ -116,6 +116,12 @@ def test_a_stream_that_merely_stops_is_not_complete() -> None:
     assert not reader.complete
 
 
+def test_a_last_blank_line_may_be_missing() -> None:
+    pieces = piece({"text": "a"}), piece({"text": "b"}, finishReason="STOP")
+    assert read(pieces[0], pieces[1].rstrip()) == read(*pieces)
+    assert read(pieces[0], pieces[1], b'data: {"candi') == read(*pieces)
+
+
 def test_a_prompt_that_was_blocked_is_a_filters_stop() -> None:
     body = b'data: {"promptFeedback": {"blockReason": "OTHER"}, "responseId": "r1"}\n\n'
     reader = GENERATE.reader()

@@ -265,6 +265,22 @@ def test_tools_without_ids_are_given_their_own() -> None:
     ]
 
 
+def test_an_id_that_comes_after_its_tool_has_begun() -> None:
+    events = chat_events(calls(part(0, "", name="f")), calls(part(0, "{}", id="late")), calls(part(0, " ", id="late")))
+    kinds = [type(event) for event in events if isinstance(event, ToolStarted | ToolDelta)]
+    assert kinds == [ToolStarted, ToolDelta, ToolDelta]
+
+
+def test_a_stream_of_nothing_is_not_whole() -> None:
+    reader = CHAT.reader()
+    assert reader.feed(b"data: [DONE]\n\n") == []
+    assert not reader.complete
+
+
+def test_an_empty_reason_is_none() -> None:
+    assert choice({"content": "a"}, "") == Choice((Text("a"),), None)
+
+
 def test_a_thought_with_what_proves_it() -> None:
     """As OpenRouter sends it: the text twice, the signature at its end."""
     details = [{"type": "reasoning.text", "text": "Hm.", "format": "x", "index": 0}]

@@ -81,10 +81,10 @@ def _read_block(block: Object, kinds: frozenset[str], where: str) -> Part | Proo
     kind = block.need("type", block.text("type"))
     read = _READERS.get(kind)
     if read is None:
-        raise uncarried(block.at("type"), f"blocks of the type `{kind}` are Anthropic's own")
+        raise uncarried(block.at("type"), f"blocks of the type `{kind[:100]}` are Anthropic's own")
     if kind not in kinds:
         path = block.at("type")
-        raise InvalidRequest(f"`{path}`: a block of the type `{kind}` cannot stand in {where}.", param=path)
+        raise InvalidRequest(f"`{path}`: a block of the type `{kind[:100]}` cannot stand in {where}.", param=path)
     block.hint("cache_control")
     part = read(block)
     block.done()
@@ -146,7 +146,7 @@ def _read_redacted(block: Object) -> Reasoning:
 def _read_tool_use(block: Object) -> ToolUse:
     caller = block.object("caller")
     if caller is not None and (kind := caller.text("type")) != "direct":
-        raise uncarried(caller.at("type"), f"only Anthropic's servers let `{kind}` use tools")
+        raise uncarried(caller.at("type"), f"only Anthropic's servers let `{(kind or '')[:100]}` use tools")
     return ToolUse(
         id=_needed_text(block, "id"),
         name=_needed_text(block, "name"),
@@ -182,7 +182,7 @@ def _needed_text(block: Object, name: str) -> str:
 
 
 def _foreign_source(source: Object, kind: str) -> InvalidRequest:
-    return uncarried(source.at("type"), f"a source of the type `{kind}` is held, or made out, by Anthropic")
+    return uncarried(source.at("type"), f"a source of the type `{kind[:100]}` is held, or made out, by Anthropic")
 
 
 def _write_image(image: Image, path: str) -> dict[str, object]:

@@ -17,6 +17,7 @@ from transom.dialects.anthropic.answer import (
 )
 from transom.dialects.anthropic.signature import unwrap, unwrap_hidden
 from transom.dialects.anthropic.usage import WireUsage, later, read_usage, read_wire
+from transom.dialects.bodies import is_json
 from transom.dialects.middle import (
     Counted,
     Ended,
@@ -127,7 +128,8 @@ class Reader:
 
     def __init__(self) -> None:
         self.complete = False
-        """Whether `message_stop` arrived."""
+        """Whether `message_stop` arrived, after a beginning."""
+        self._begun = False
         self._splitter = EventSplitter(_LONGEST)
         self._open: dict[int, _Tool | None] = {}
         """Blocks that were started and not ended, by their index; those of tools with what is known of them."""
@@ -157,7 +159,7 @@ class Reader:
         said = [said for event in self._splitter.end() if event.data is not None for said in self._read(event.data)]
         for event in self._splitter.feed(b"\n\n") if self._splitter.rest else []:
             # Some servers leave out the last blank line. Half an event says nothing.
-            if event.data is not None and _is_json(event.data):
+            if event.data is not None and is_json(event.data):
                 said += self._read(event.data)
         return said
 
@@ -172,6 +174,7 @@ class Reader:
     def _message_start(self, event: _Event) -> Iterator[Event]:
         if event.message is None:
             raise _lacking(event, "message")
+        self._begun = True
         self._usage = _input(read_wire(event.message.usage))
         yield Started(event.message.id, event.message.model, int(time.time()), read_usage(self._usage))
 
@@ -230,21 +233,13 @@ class Reader:
             yield Counted(usage)
 
     def _message_stop(self, event: _Event) -> Iterator[Event]:
-        self.complete = event.type == "message_stop"
+        self.complete = self._begun and event.type == "message_stop"
         yield from ()
 
     def _error(self, event: _Event) -> Iterator[Event]:
         if event.error is None:
             raise _lacking(event, "error")
         yield Failed(event.error.message)
-
-
-def _is_json(data: bytes) -> bool:
-    try:
-        msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
 
 
 def _lacking(event: _Event, what: str) -> InvalidAnswer:

@@ -97,7 +97,9 @@ def _messages(asked: Object) -> Iterator[Message]:
         said = _BLOCKS.get(message.need("role", role))
         if said is None:
             path = message.at("role")
-            raise InvalidRequest(f"`{path}` must be `user`, `assistant` or `system`, not `{role}`.", param=path)
+            raise InvalidRequest(
+                f"`{path}` must be `user`, `assistant` or `system`, not `{str(role)[:99]}`.", param=path
+            )
         content = message.text_or_objects("content")
         if content is None:
             raise message.missing("content")
@@ -145,7 +147,7 @@ def _named(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 def _tool(tool: Object) -> Tool:
     kind = tool.text("type")
     if kind not in {None, "custom"}:
-        raise uncarried(tool.at("type"), f"`{kind}` is a tool that Anthropic defines, or runs on its own servers")
+        raise uncarried(tool.at("type"), f"`{kind[:100]}` is a tool that Anthropic defines, or runs on its own servers")
     callers = tool.texts("allowed_callers")
     if set(callers) - {"direct"}:
         raise uncarried(tool.at("allowed_callers"), "only Anthropic's servers let code use tools")
@@ -175,7 +177,7 @@ def _tool_choice(choice: Object | None) -> tuple[ToolChoice | None, bool | None]
             read = ToolChoice("named", choice.need("name", choice.text("name")))
         case _:
             path = choice.at("type")
-            raise InvalidRequest(f"`{path}` must be `auto`, `any`, `tool` or `none`, not `{kind}`.", param=path)
+            raise InvalidRequest(f"`{path}` must be `auto`, `any`, `tool` or `none`, not `{kind[:100]}`.", param=path)
     choice.done()
     return read, None if single is None else not single
 
@@ -190,7 +192,7 @@ def _format(asked: Object, config: Object | None) -> Format | None:
             continue
         kind = form.need("type", form.text("type"))
         if kind != "json_schema":
-            raise uncarried(form.at("type"), f"`{kind}` is a format that is not known")
+            raise uncarried(form.at("type"), f"`{kind[:100]}` is a format that is not known")
         read = Format("schema", schema=form.need("schema", form.json("schema")), strict=True)
         form.done()
     return read

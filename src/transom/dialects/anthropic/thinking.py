@@ -42,7 +42,7 @@ def read_thinking(body: Object, config: Object | None) -> Thinking | None:
             shown = shown is not False
             budget = thinking.need("budget_tokens", thinking.integer("budget_tokens"))
     else:
-        raise uncarried(thinking.at("type"), f"thinking of the type `{kind}` is Anthropic's own")
+        raise uncarried(thinking.at("type"), f"thinking of the type `{kind[:100]}` is Anthropic's own")
     thinking.done()
     return Thinking(effort=effort, budget=budget, shown=shown)
 

@@ -33,7 +33,7 @@ _ANSWERS = ("candidateCount", "candidate_count")
 
 
 class _Request(msgspec.Struct):
-    contents: list[msgspec.Raw]
+    contents: msgspec.Raw
     model: str | None = None
     configuration: msgspec.Raw = msgspec.field(default=_NULL, name="generationConfig")
     configuration_too: msgspec.Raw = msgspec.field(default=_NULL, name="generation_config")

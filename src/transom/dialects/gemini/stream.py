@@ -5,6 +5,7 @@ from itertools import count
 
 import msgspec
 
+from transom.dialects.bodies import is_json
 from transom.dialects.gemini.answer import (
     Body,
     Candidate,
@@ -84,6 +85,10 @@ class Reader:
     def end(self) -> list[Event]:
         """Return what only the end of the stream completes: a last event, and why each candidate ended."""
         events = self._read(self._events.end())
+        for frame in self._events.feed(b"\n\n") if self._events.rest else []:
+            # Some servers leave out the last blank line. Half an event says nothing.
+            if frame.data is not None and is_json(frame.data):
+                events += self._piece(frame.data)
         if self._failed:
             return events
         for number, reason in sorted(self._reasons.items()):
@@ -167,7 +172,7 @@ class Writer:
         self._frames = frames
         self._head = Started("", "", 0)
         self._usage: Usage | None = None
-        self._tools: dict[int, dict[int, ToolUse]] = {}
+        self._tools: dict[int, dict[int, tuple[ToolStarted, list[str]]]] = {}
         self._ends: dict[int, Json] = {}
         self._choices = {0}
 
@@ -198,12 +203,11 @@ class Writer:
 
     def _note(self, event: Event) -> None:
         match event:
-            case ToolStarted(tool, id_, name, signature, choice):
+            case ToolStarted(choice=choice):
                 self._choices.add(choice)
-                self._tools.setdefault(choice, {})[tool] = ToolUse(id_, name, "", signature)
+                self._tools.setdefault(choice, {})[event.tool] = (event, [])
             case ToolDelta(tool, arguments, choice):
-                use = self._tools[choice][tool]
-                self._tools[choice][tool] = ToolUse(use.id, use.name, use.arguments + arguments, use.signature)
+                self._tools[choice][tool][1].append(arguments)
             case Ended(stop, choice=choice):
                 self._choices.add(choice)
                 self._ends.setdefault(choice, write_stop(stop))
@@ -217,7 +221,8 @@ class Writer:
     def _said_tools(self, choice: int) -> list[Json]:
         """Return the uses of tools that are whole, since something else follows them."""
         said = []
-        for _, use in sorted(self._tools.pop(choice, {}).items()):
+        for _, (begun, arguments) in sorted(self._tools.pop(choice, {}).items(), key=lambda each: each[0]):
+            use = ToolUse(begun.id, begun.name, "".join(arguments), begun.signature)
             if (call := write_call(use)) is not None:
                 said.append(call)
             else:

@@ -1,10 +1,12 @@
 """A request's JSON as Google's servers read it, which is protocol buffers' JSON.
 
-`topP` and `top_p` are one field, and a whole number may stand in quotes or with `.0` behind it.
+`topP` and `top_p` are one field, a whole number may stand in quotes or with `.0` behind it, and a lone value is a list
+of one.
 """
 
 import re
 from contextlib import suppress
+from typing import Self
 
 import msgspec
 from typing_extensions import override
@@ -12,6 +14,7 @@ from typing_extensions import override
 from transom.dialects import objects
 from transom.errors import InvalidRequest
 
+_BRACE = ord("{")
 _NULL = msgspec.Raw(b"null")
 _SNAKE = re.compile(r"(?<=[A-Za-z0-9])_([a-z0-9])")
 
@@ -41,6 +44,20 @@ class Object(objects.Object):
     def at(self, name: str) -> str:
         """Return the path of a field, as the caller spelled it."""
         return super().at(self._spellings.get(name, name))
+
+    @override
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Take a list of strings; one alone is a list of one."""
+        if self.is_text(name):
+            return (self.need(name, self.text(name)),)
+        return super().texts(name)
+
+    @override
+    def objects(self, name: str) -> list[Self] | None:
+        """Take a list of objects; one alone is a list of one."""
+        if memoryview(self._fields.get(name, _NULL))[0] == _BRACE:
+            return [self.need(name, self.object(name))]
+        return super().objects(name)
 
     def __contains__(self, name: str) -> bool:
         return bytes(self._fields.get(name, _NULL)) != b"null"

@@ -181,7 +181,7 @@ def _choice(answer: str, said: _Choice) -> Choice:
     for index, call in enumerate(message.tool_calls or ()):
         parts.append(_tool_use(call, tool_id(answer, said.index, index)))
     stop, sequence = None, None
-    if said.finish_reason is not None:
+    if said.finish_reason:
         stop, sequence = stop_of(
             said.finish_reason, said.stop_reason, tools=bool(message.tool_calls), declined=bool(message.refusal)
         )

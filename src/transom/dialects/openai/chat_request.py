@@ -234,7 +234,7 @@ def _part(item: Object) -> Part:
     elif kind == "refusal":
         part = Declined(item.need("refusal", item.text("refusal")))
     else:
-        raise uncarried(item.at("type"), f"parts of type `{kind}` are not known there")
+        raise uncarried(item.at("type"), f"parts of type `{kind[:100]}` are not known there")
     item.hint("cache_control", "prompt_cache_breakpoint")
     item.done()
     return part
@@ -281,7 +281,7 @@ def _detail(item: Object) -> Detail:
 def _tool_use(item: Object) -> ToolUse:
     kind = item.text("type")
     if kind not in (None, "function"):
-        raise uncarried(item.at("type"), f"tools of type `{kind}` are not known there, only functions are")
+        raise uncarried(item.at("type"), f"tools of type `{kind[:100]}` are not known there, only functions are")
     item.drop("index")
     function = item.need("function", item.object("function"))
     use = ToolUse(

@@ -103,8 +103,8 @@ class ChatReader:
 
     @property
     def complete(self) -> bool:
-        """Whether a finish reason or `[DONE]` arrived: a stream that merely stops was cut."""
-        return self._complete
+        """Whether an answer began, and a finish reason or `[DONE]` arrived: a stream that merely stops was cut."""
+        return self._complete and bool(self._id)
 
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that `data` completes. Raises `InvalidAnswer` for what the dialect does not say."""
@@ -175,6 +175,8 @@ class ChatReader:
         place = call.index or 0
         tool = reading.at.get(place)
         name = call.function.name if call.function else None
+        if tool is not None and call.id and not name and reading.ids[tool] is None:
+            reading.ids[tool] = call.id  # it comes late, after one that was made up has gone out
         if tool is None or (call.id and call.id != reading.ids[tool]) or (call.index is None and name):
             if name is None:
                 raise InvalidAnswer("not what the API says: a tool without a name")
@@ -194,7 +196,7 @@ class _Writing:
 
     def __init__(self) -> None:
         self.thoughts = 0
-        self.text = ""
+        self.text: list[str] = []
         self.declined = False
 
 
@@ -262,8 +264,8 @@ class ChatWriter:
         written = b""
         if said.hidden is not None and said.signature is None and not said.text and writing.text:
             written = self._close(writing, said.choice)  # what is hidden is a thought of its own
-        writing.text += said.text
         if said.text:
+            writing.text.append(said.text)
             written += self._chunk({"reasoning_content": said.text}, said.choice)
         if said.signature is not None or said.hidden is not None:
             written += self._close(writing, said.choice, said.signature, said.hidden)
@@ -274,8 +276,8 @@ class ChatWriter:
         return self._close(writing, choice) if writing.text and writing.thoughts else b""
 
     def _close(self, writing: _Writing, choice: int, signature: str | None = None, hidden: str | None = None) -> bytes:
-        written = detail(writing.thoughts, Reasoning(writing.text, signature, hidden))
-        writing.thoughts, writing.text = writing.thoughts + 1, ""
+        written = detail(writing.thoughts, Reasoning("".join(writing.text), signature, hidden))
+        writing.thoughts, writing.text = writing.thoughts + 1, []
         return self._chunk({"reasoning_details": [written]}, choice)
 
     def _chunk(self, delta: dict[str, object], choice: int, **fields: object) -> bytes:

@@ -65,7 +65,7 @@ def read_tools(body: Object, within: str | None) -> tuple[Tool, ...]:
     for item in body.objects("tools") or ():
         kind = item.need("type", item.text("type"))
         if kind != "function":
-            raise uncarried(item.at("type"), f"tools of type `{kind}` are not known there, only functions are")
+            raise uncarried(item.at("type"), f"tools of type `{kind[:100]}` are not known there, only functions are")
         function = item.need(within, item.object(within)) if within else item
         tool = Tool(
             name=function.need("name", function.text("name")),
@@ -97,7 +97,9 @@ def read_choice(body: Object, within: str | None, *, tools: bool) -> ToolChoice 
         return None
     kind = choice.need("type", choice.text("type"))
     if kind != "function":
-        raise uncarried(choice.at("type"), f"a choice of type `{kind}` cannot be made there, only one function can")
+        raise uncarried(
+            choice.at("type"), f"a choice of type `{kind[:100]}` cannot be made there, only one function can"
+        )
     function = choice.need(within, choice.object(within)) if within else choice
     named = ToolChoice("named", function.need("name", function.text("name")))
     function.done()
@@ -132,7 +134,7 @@ def read_format(holder: Object, name: str, within: str | None) -> Format | None:
         )
         schema.done()
     else:
-        raise uncarried(said.at("type"), f"answers in a format of type `{kind}` cannot be asked for there")
+        raise uncarried(said.at("type"), f"answers in a format of type `{kind[:100]}` cannot be asked for there")
     said.done()
     return found
 

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
+from transom.dialects.bodies import is_json
 from transom.dialects.sse import EventSplitter, EventTooLong
 from transom.dialects.translate import InvalidAnswer
 
@@ -63,10 +64,4 @@ def event(data: dict[str, object], name: str | None = None) -> bytes:
 
 
 def _is_whole(data: bytes | None) -> bool:
-    if data is None or data == DONE:
-        return data == DONE
-    try:
-        msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
+    return data is not None and (data == DONE or is_json(data))

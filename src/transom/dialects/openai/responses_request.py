@@ -212,7 +212,7 @@ def _messages(body: Object) -> tuple[Message, ...]:
         elif kind == "function_call_output":
             turn.result(item)
         else:
-            raise uncarried(item.at("type"), f"items of type `{kind}` are OpenAI's own")
+            raise uncarried(item.at("type"), f"items of type `{kind[:100]}` are OpenAI's own")
         item.done()
     turn.end()
     return tuple(messages)
@@ -291,7 +291,7 @@ def _part(item: Object) -> Part:
     elif kind == "refusal":
         part = Declined(item.need("refusal", item.text("refusal")))
     else:
-        raise uncarried(item.at("type"), f"parts of type `{kind}` are not known there")
+        raise uncarried(item.at("type"), f"parts of type `{kind[:100]}` are not known there")
     item.hint("prompt_cache_breakpoint")
     item.done()
     return part

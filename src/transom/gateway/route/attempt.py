@@ -16,7 +16,7 @@ from transom.upstreams.errors import UpstreamError, UpstreamLeftAlone, UpstreamR
 from transom.upstreams.response import Response, answered
 from transom.values import Target, Version
 
-_NEXT = frozenset((401, 403, 404, 408, 429))
+_NEXT = frozenset((401, 402, 403, 404, 408, 429))
 """Besides 5xx, answers that say nothing of the request itself: another upstream may do better."""
 HERE = "transom"
 """In the place of an upstream's name: Transom itself answered."""

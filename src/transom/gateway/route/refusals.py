@@ -6,8 +6,8 @@ from transom.errors import BodyTooLarge, InvalidRequest, Refusal, TooMany, Upstr
 from transom.upstreams.errors import UpstreamBusy, UpstreamError, UpstreamTimedOut
 from transom.values import Version
 
-_OWN = frozenset((401, 403, 404))
-"""Statuses that concern Transom's own key or settings there: never shown to the caller as if it were theirs."""
+_OWN = frozenset((401, 402, 403, 404))
+"""Statuses that concern Transom's own key, account or settings there: never shown to the caller as theirs."""
 _IN_WORDS = {
     "UpstreamUnreachable": "it cannot be reached",
     "UpstreamReset": "it closed the connection",
@@ -43,7 +43,7 @@ def refusal_of_status(status: int, wait: float | None, version: Version) -> Refu
     if status in _OWN:
         return UpstreamFailed(
             f"The upstream of {version.name} refused Transom itself (status {status}). The operator must check its "
-            "key, its base_url and the model's name there."
+            "key and account there, its base_url and the model's name there."
         )
     return UpstreamFailed(
         f"The upstream of {version.name} failed with status {status}. Try again, or ask another model.",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from transom.upstreams.sse import WholeEvents
+from transom.dialects.sse import WholeEvents
 
 LINE = st.sampled_from([b"data: x", b"data", b"event: ping", b": comment", b"nonsense", b"", b"\xef\xbb\xbfdata: bom"])
 ENDING = st.sampled_from([b"\n", b"\r\n", b"\r"])
