@@ -50,7 +50,7 @@ def obstacle(running: Running, record: Record, version: Version, step: Step, con
 def is_held(running: Running, record: Record, call: Call, version: Version) -> bool:
     """Say whether what a call to a version may use up of limits is held for it already. Reads the whole body."""
     try:
-        wanted = () if call.free else running.limits.holds(record.caller, version, call, record.at_ms)
+        wanted = running.limits.holds(record.caller, version, call, record.at_ms)
     except Refusal:
         return False
     held = {hold.counter: hold.amount for hold in record.holds}
