@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from transom.app.alerts import Alerts
 from transom.app.build import Parts
+from transom.audit.index import catch_up
 from transom.decisions import store
 from transom.decisions.erase import erase_expired
 from transom.decisions.recover import recover
@@ -26,6 +27,7 @@ _RATES_SECONDS = 1.0
 _ALERTS_SECONDS = 1.0
 _KEPT_MS = 90 * 86_400_000
 """How long a counter whose window is over, and an alert that was sent, can be looked up in the database."""
+_INDEX_SECONDS = 1.0
 _ERASE_SECONDS = 60.0
 _ERASE_BATCH = 100
 """Each may be tens of megabytes, and decisions wait meanwhile."""
@@ -49,6 +51,7 @@ class Housekeeping:
             _every(_RATES_SECONDS, self.check_rates),
             _every(_ALERTS_SECONDS, self.send_alerts),
             _every(_ERASE_SECONDS, self.erase),
+            _every(_INDEX_SECONDS, self.index),
         )
 
     async def beat(self) -> None:
@@ -99,6 +102,13 @@ class Housekeeping:
         """Tell the webhook of what has passed a threshold."""
         if any(rule.limit.warn_at for rule in self._parts.door.running.limits.rules):
             await self._alerts.send(self.alert_settings())
+
+    async def index(self) -> None:
+        """Make what the log has newly taken in be found by searches."""
+        database = self._parts.stores.database
+        taken = 1
+        while taken:
+            taken = await asyncio.to_thread(catch_up, database)
 
     async def close(self) -> None:
         """End the connections of its own."""

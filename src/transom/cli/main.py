@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from transom.app.logs import set_up_logs
-from transom.cli import backup, callers, config, erase, explain, import_, keys, ledger, limits, models, up, verify
+from transom.cli import backup, callers, config, decisions, erase, explain, import_, keys, ledger, limits, models, up, verify
 from transom.errors import Refusal, TransomError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.add_typer(keys.app, name="keys")
 app.add_typer(callers.app, name="callers")
+app.add_typer(decisions.app, name="decisions")
 app.add_typer(limits.app, name="limits")
 app.add_typer(models.app, name="models")
 app.add_typer(ledger.app, name="ledger")

@@ -6,16 +6,13 @@ import msgspec
 from starlette.responses import Response
 
 from transom.callers.issue import Issued, KeyInfo, Terms
-from transom.console import authority, listing, pages, state
+from transom.console import authority, listing, pages, searching, state
 from transom.console.faults import FilesRefused
 from transom.console.rows import Row
 from transom.console.site import Visit
 from transom.decisions.explain import to_json
 from transom.errors import ConfigError, InvalidRequest, NotFound
-from transom.values import CallerId, Digest
-
-_LIMIT = 50
-_MOST = 200
+from transom.values import CallerId, DecisionId, Digest
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,10 +67,15 @@ class Keys(msgspec.Struct, frozen=True):
 
 
 class Latest(msgspec.Struct, frozen=True):
-    """Decisions, newest first. `older` is the `before` to go on with, null at the record's beginning."""
+    """Decisions, newest first. `older` is the `before` to go on with, null at the record's beginning.
+
+    `waiting`: how many of the record's newest rows a search could not find yet, at most; null where nothing was
+    searched for. A page of a search may hold fewer than were asked for, and still have older ones.
+    """
 
     decisions: tuple[Row, ...]
-    older: int | None
+    older: DecisionId | None
+    waiting: int | None = None
 
 
 class Models(msgspec.Struct, frozen=True):
@@ -121,17 +123,18 @@ async def revoke_key(visit: Visit) -> Response:
 
 
 async def latest(visit: Visit) -> Response:
-    """List decisions of every action, newest first."""
-    limit, before = _number(visit, "limit") or _LIMIT, _number(visit, "before")
-    if limit > _MOST:
-        raise InvalidRequest(f"limit is at most {_MOST}. Ask again with before={{older}} for more.", param="limit")
+    """List decisions of every action, newest first: all of them, or those that are searched for."""
+    query = searching.read(visit)
+    if searching.is_search(visit):
+        found = await searching.find(visit, query)
+        return _json(Latest(found.rows, found.older, found.waiting))
     names = visit.site.door.keyring.names()
-    found = await visit.site.door.database.run(
+    listed = await visit.site.door.database.run(
         lambda connection: listing.read(
-            connection, names, limit=limit, before=before, answers=False, flagged=visit.only_flagged
+            connection, names, limit=query.limit, before=query.before, answers=False, flagged=visit.only_flagged
         )
     )
-    return _json(Latest(found.rows, found.older))
+    return _json(Latest(listed.rows, listed.older))
 
 
 async def decision(visit: Visit) -> Response:
@@ -185,10 +188,3 @@ def _issued(issued: Issued) -> Response:
 
 def _json(value: object) -> Response:
     return Response(msgspec.json.encode(value), media_type="application/json")
-
-
-def _number(visit: Visit, name: str) -> int | None:
-    found = visit.number(name)
-    if found is None and name in visit.request.query_params:
-        raise InvalidRequest(f"{name} must be a whole number.", param=name)
-    return found

@@ -10,7 +10,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
-from transom.console import api, budgets, entrance, incoming, keys, live, openapi, pages, provider, state, static
+from transom.console import (
+    api,
+    budgets,
+    entrance,
+    incoming,
+    keys,
+    live,
+    openapi,
+    pages,
+    provider,
+    searching,
+    state,
+    static,
+)
 from transom.console.faults import api_error
 from transom.console.feed import Feed
 from transom.console.guard import Endpoint
@@ -62,6 +75,7 @@ ROUTES: tuple[Route, ...] = (
     _page("GET", "/", "view_console", pages.home),
     _page("GET", "/policies", "view_console", pages.policies),
     _page("GET", "/events", "read_decisions", live.events),
+    _page("GET", "/search", "read_decisions", searching.page),
     _page("GET", "/decisions/{id}", "read_decisions", pages.decision),
     _page("GET", "/decisions/{id}/content", "read_content", pages.content),
     _page("GET", "/decisions/{id}/{entry}.tlog-proof", "read_decisions", pages.proof),

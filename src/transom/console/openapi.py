@@ -7,14 +7,16 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from transom.audit.asking import FIELDS
 from transom.console.site import Route, Visit
 
 _PARAMETER = re.compile(r"{(\w+)}")
+_PAGING = {
+    "limit": "How many, at most 200; 50 where it is left out.",
+    "before": "Only what is before this decision: `older` of the page before.",
+}
 _QUERY = {
-    "/api/decisions": {
-        "limit": "How many, at most 200; 50 where it is left out.",
-        "before": "Only what is before this cursor: `older` of the page before.",
-    },
+    "/api/decisions": {**FIELDS, **_PAGING},
     "/api/decisions/{id}": {"content": "`1`: prompt and answer too, for those whom policy lets read_content."},
 }
 _ERROR = {
@@ -98,7 +100,12 @@ def _in_path(path: str) -> list[dict[str, Any]]:
 def _in_query(route: Route) -> list[dict[str, Any]]:
     known = _QUERY.get(route.path, {}) if route.method == "GET" else {}
     return [
-        {"name": name, "in": "query", "description": said, "schema": {"type": "integer"}}
+        {
+            "name": name,
+            "in": "query",
+            "description": said,
+            "schema": {"type": "integer" if name == "limit" else "string"},
+        }
         for name, said in known.items()
     ]
 

@@ -12,7 +12,7 @@ from transom.gateway.reads import ruled
 from transom.ledger.entry import encode
 from transom.policy.ruling import ERROR, Policy
 from transom.policy.text import statements
-from transom.values import RUNGS
+from transom.values import RUNGS, DecisionId
 
 _PAGE = 50
 
@@ -35,7 +35,7 @@ class Decider(msgspec.Struct, frozen=True):
 async def home(visit: Visit) -> Response:
     """Show models, the door's state, and the latest decisions to those who may read them."""
     every = visit.request.query_params.get("show") == "all"
-    before = visit.number("before")
+    before = visit.asked("before")
     found = await _listing(visit, before, answers=not every) if visit.look() else None
     return visit.page(
         "home.html",
@@ -48,14 +48,15 @@ async def home(visit: Visit) -> Response:
     )
 
 
-async def _listing(visit: Visit, before: int | None, *, answers: bool) -> listing.Listing:
+async def _listing(visit: Visit, before: str | None, *, answers: bool) -> listing.Listing:
     """Read the list: an act of its own, ruled and recorded as such."""
     door = visit.site.door
     names = door.keyring.names()
+    after = None if before is None else DecisionId(before)
     async with ruled(door, visit.caller, "read_decisions", peer=visit.peer, flagged=visit.only_flagged):
         return await door.database.run(
             lambda connection: listing.read(
-                connection, names, limit=_PAGE, before=before, answers=answers, flagged=visit.only_flagged
+                connection, names, limit=_PAGE, before=after, answers=answers, flagged=visit.only_flagged
             )
         )
 

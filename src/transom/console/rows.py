@@ -15,7 +15,7 @@ ANSWERS = frozenset(("infer", "embed"))
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision in short. `cursor` orders the list: ask for what is before it to go on."""
+    """One decision in short. `cursor` is its row: the list is in the order of these."""
 
     id: DecisionId
     cursor: int

@@ -116,6 +116,10 @@ class Visit(msgspec.Struct, eq=False):
         value = self.form.get(name)
         return value.strip() if isinstance(value, str) else ""
 
+    def asked(self, name: str) -> str | None:
+        """Return what the query says of `name`, `None` where it says nothing."""
+        return self.request.query_params.get(name, "").strip() or None
+
     def number(self, name: str) -> int | None:
         """Return a whole number of the query, `None` where there is none that is one."""
         text = self.request.query_params.get(name, "")

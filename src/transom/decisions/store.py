@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, text, tuple_, update
 
+from transom.storage.bulk import insert_rows
 from transom.storage.tables import content, entry, facts, instance, record_key
 from transom.values import DecisionId
 
@@ -46,40 +47,21 @@ class StoredEntry(NamedTuple):
 _ENTRY_INSERT = "INSERT INTO entry (decision, type, instance, body) VALUES "
 _CONTENT_INSERT = "INSERT INTO content (decision, part, sealed, expires) VALUES "
 _KEY_INSERT = "INSERT INTO record_key (decision, wrapped) VALUES "
-_GROUPS = (64, 16, 4, 1)
 
 
 def insert_entries(connection: Connection, rows: Sequence[EntryRow]) -> None:
     """Append entries in order."""
-    _insert(connection, _ENTRY_INSERT, rows)
+    insert_rows(connection, _ENTRY_INSERT, rows)
 
 
 def insert_contents(connection: Connection, rows: Sequence[ContentRow]) -> None:
     """Store sealed content."""
-    _insert(connection, _CONTENT_INSERT, rows)
+    insert_rows(connection, _CONTENT_INSERT, rows)
 
 
 def insert_keys(connection: Connection, rows: Sequence[KeyRow]) -> None:
     """Store the keys of decisions."""
-    _insert(connection, _KEY_INSERT, rows)
-
-
-def _insert(connection: Connection, head: str, rows: Sequence[tuple[object, ...]]) -> None:
-    """Insert many rows with few statements.
-
-    A driver lets go of Python's lock at each statement and must win it back from a busy event loop, so one statement
-    a row would make a batch wait longer than the disk does. Few sizes keep the drivers' statement caches warm.
-    """
-    if not rows:
-        return
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    group = "(" + ", ".join([mark] * len(rows[0])) + ")"
-    start = 0
-    for size in _GROUPS:
-        while len(rows) - start >= size:
-            values = tuple(value for row in rows[start : start + size] for value in row)
-            connection.exec_driver_sql(head + ", ".join([group] * size), values)
-            start += size
+    insert_rows(connection, _KEY_INSERT, rows)
 
 
 def await_inserts(connection: Connection) -> None:

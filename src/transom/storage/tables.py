@@ -116,7 +116,7 @@ witnessed = Table(
 found = Table(
     "found",
     metadata,
-    Column("entry", BigInteger, primary_key=True, autoincrement=False, comment="the decision's row"),
+    Column("entry", _RowId, primary_key=True, autoincrement=False, comment="the decision's row"),
     Column("decision", Text, nullable=False),
     Column("leaf", BigInteger, nullable=False, comment="its place in the log, from 0"),
     Column("outcome_leaf", BigInteger, nullable=True),
@@ -147,6 +147,7 @@ found_tag = Table(
     Column("value", Text, primary_key=True),
     Column("at", BigInteger, primary_key=True, autoincrement=False, comment="the decision's own"),
     Column("entry", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
 )
 """What a decision has several of, or rarely."""
 

@@ -93,7 +93,13 @@ def _make_witnesses() -> None:
 def _make_found() -> None:
     op.create_table(
         "found",
-        sa.Column("entry", sa.BigInteger, primary_key=True, autoincrement=False, comment="the decision's row"),
+        sa.Column(
+            "entry",
+            sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+            primary_key=True,
+            autoincrement=False,
+            comment="the decision's row",
+        ),
         sa.Column("decision", sa.Text, nullable=False),
         sa.Column("leaf", sa.BigInteger, nullable=False, comment="its place in the log, from 0"),
         sa.Column("outcome_leaf", sa.BigInteger, nullable=True),
@@ -116,6 +122,7 @@ def _make_found() -> None:
         sa.Column("value", sa.Text, primary_key=True),
         sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False, comment="the decision's own"),
         sa.Column("entry", sa.BigInteger, primary_key=True, autoincrement=False),
+        sqlite_with_rowid=False,
     )
 
 
