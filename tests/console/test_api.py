@@ -158,7 +158,7 @@ def test_auditors_read_decisions_and_neither_content_nor_keys(door: Door) -> Non
 def test_decisions_are_listed_page_by_page(door: Door) -> None:
     asked = [door.chat("dana").decision for _ in range(5)]
     found: list[str] = []
-    older: int | None = None
+    older: str | None = None
     while not set(asked) <= set(found):
         page = door.api("omar", "GET", "/api/decisions?limit=2" + (f"&before={older}" if older else "")).json
         assert 1 <= len(page["decisions"]) <= 2
@@ -167,7 +167,7 @@ def test_decisions_are_listed_page_by_page(door: Door) -> None:
         assert older is not None
     assert len(found) == len(set(found))
     assert [each for each in found if each in asked] == asked[::-1]
-    for query in ("limit=x", "limit=201", "before=-1"):
+    for query in ("limit=x", "limit=201", "limit=0", "before=-1"):
         assert door.api("omar", "GET", f"/api/decisions?{query}").status == 400
 
 

@@ -63,7 +63,8 @@ def test_every_command_that_a_document_shows_exists() -> None:
         tuple(match.split())
         for document in DOCUMENTS
         for match in re.findall(
-            r"(?:`|/bin/)transom ((?:callers|config|import|keys|ledger|limits|models|verify) [a-z]+|up|explain)\b",
+            r"(?:`|/bin/)transom "
+            r"((?:callers|config|decisions|import|keys|ledger|limits|models|verify) [a-z]+|up|explain)\b",
             document.read_text(),
         )
     }

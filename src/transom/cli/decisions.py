@@ -43,6 +43,16 @@ def find(
         _show(page, callers)
 
 
+@app.command("reindex")
+def reindex() -> None:
+    """Make the index that searches read again from the record. A door may run meanwhile."""
+    with stores() as opened:
+        taken = 0
+        for taken in index.rebuild(opened.database):
+            console.print(f"{taken} entries …", end="\r")
+        console.print(f"{taken} entries of the log are in the index.")
+
+
 def _read(searched: list[str]) -> dict[str, str]:
     asked = {}
     for each in searched:
