@@ -18,8 +18,8 @@ from transom.values import DecisionId, Effect, Pseudonym, Status, VerdictName
 
 FLAGGED: Final[tuple[VerdictName, ...]] = ("flag", "redact", "block")
 """What a safeguard says of what it does not just let pass."""
-_STRIDE: Final = 1_000
-_MOST: Final = 20_000
+_STRIDE: Final = 2_000
+_MOST: Final = 10_000
 """Decisions that one page may look through, or that a filter is counted up to."""
 
 

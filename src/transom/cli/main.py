@@ -6,7 +6,21 @@ import typer
 from rich.console import Console
 
 from transom.app.logs import set_up_logs
-from transom.cli import backup, callers, config, decisions, erase, explain, import_, keys, ledger, limits, models, up, verify
+from transom.cli import (
+    backup,
+    callers,
+    config,
+    decisions,
+    erase,
+    explain,
+    import_,
+    keys,
+    ledger,
+    limits,
+    models,
+    up,
+    verify,
+)
 from transom.errors import Refusal, TransomError
 
 app = typer.Typer(
