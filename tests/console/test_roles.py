@@ -13,15 +13,15 @@ from transom.console.app import ROUTES
 from transom.console.sessions import Sessions
 from transom.console.site import Route
 
-READ: set[str | None] = {"view_console", "read_budgets", "read_decisions", "read_content"}
+READ: set[str | None] = {"view_console", "read_budgets", "read_decisions", "read_content", "read_ledger"}
 ROLES: dict[str, set[str | None]] = {
     "operators": {route.action for route in ROUTES},
     "auditors": READ,
-    "reviewers": {"view_console"},
-    "developers": set(),
-    "students": set(),
-    "monitors": set(),
-    "nobodies": set(),
+    "reviewers": {"view_console", "read_ledger"},
+    "developers": {"read_ledger"},
+    "students": {"read_ledger"},
+    "monitors": {"read_ledger"},
+    "nobodies": {"read_ledger"},
 }
 """What each may do at a door where nothing is flagged."""
 SECRET = "the key is sk-proj-" + "a1B2" * 12
@@ -51,7 +51,7 @@ def flagged(staffed: Door) -> str:
 
 def ask(door: Door, route: Route, role: str, decision: str) -> Answer:
     id_ = door.server.issue("walked", "students").id if "/keys/" in route.path else decision
-    path = route.path.replace("{id}", id_).replace("{entry}", "decision")
+    path = route.path.replace("{id}", id_).replace("{entry}", "decision").replace("{path:path}", "checkpoint")
     path += f"?{route.query}" if route.query else ""
     key = door.keys[role]
     if route.by == "key":

@@ -46,6 +46,7 @@ PATHS = {
     ("GET", "/ledger/"): "/ledger/checkpoint",
     ("GET", "/witness/"): f"/witness/{log_id(WITNESSED.name)}/checkpoint",
     ("GET", "/receipts/"): "/receipts/{id}",
+    ("GET", "/ledger-tiles/{path:path}"): "/ledger-tiles/checkpoint",
 }
 
 

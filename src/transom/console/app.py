@@ -79,6 +79,7 @@ ROUTES: tuple[Route, ...] = (
     _page("GET", "/decisions/{id}", "read_decisions", pages.decision),
     _page("GET", "/decisions/{id}/content", "read_content", pages.content),
     _page("GET", "/decisions/{id}/{entry}.tlog-proof", "read_decisions", pages.proof),
+    _page("GET", "/ledger-tiles/{path:path}", "read_ledger", pages.tile),
     _page("GET", "/budgets", "read_budgets", budgets.page),
     _page("GET", "/keys", "manage_keys", keys.page),
     _page("POST", "/keys", "manage_keys", keys.create),

@@ -1,5 +1,7 @@
 """The pages: the door at a glance, one decision, the policies in force."""
 
+import asyncio
+
 import msgspec
 from sqlalchemy import Connection
 from starlette.responses import Response
@@ -9,10 +11,13 @@ from transom.console.site import Visit
 from transom.decisions import explain as stories
 from transom.errors import NotFound
 from transom.gateway.reads import ruled
+from transom.gateway.request import is_loopback
+from transom.gateway.running import NOBODY
 from transom.ledger.entry import encode
+from transom.ledger.tiles import served_path
 from transom.policy.ruling import ERROR, Policy
 from transom.policy.text import statements
-from transom.values import RUNGS, DecisionId
+from transom.values import DOOR, RUNGS, Context, DecisionId
 
 _PAGE = 50
 
@@ -103,8 +108,25 @@ def _decision_page(visit: Visit, story: stories.Story) -> Response:
         current=current,
         entries=entries,
         vkey=visit.site.keys.vkey,
+        log="/ledger/" if _log_is_open(visit) else "/ledger-tiles/",
         rungs=RUNGS,
     )
+
+
+def _log_is_open(visit: Visit) -> bool:
+    """Say whether policy lets anyone read the log, as `gateway.reads.open_read` does."""
+    context = Context(loopback=is_loopback(visit.peer))
+    return visit.site.door.running.policies.rule(NOBODY, "read_ledger", DOOR, context).effect == "permit"
+
+
+async def tile(visit: Visit) -> Response:
+    """Hand over what `/ledger/` serves to keys, to the page that checks an entry and has a session alone."""
+    served = served_path(f"/ledger/{visit.request.path_params['path']}")
+    data = None if served is None else await asyncio.to_thread(visit.site.objects.get, served.object_path)
+    if served is None or data is None:
+        raise NotFound("The log has no such tile.")
+    headers = {"cache-control": served.private_cache_control}
+    return Response(data, headers=headers, media_type=served.content_type)
 
 
 async def proof(visit: Visit) -> Response:
