@@ -1,5 +1,6 @@
 """Two histories of one log under one key: a witness cosigns one of them only, and a monitor keeps both notes."""
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -109,6 +110,26 @@ def test_a_witness_cosigns_one_history_of_a_log(split: Split, parted: tuple[byte
         assert time.monotonic() < until, split.other.log
         time.sleep(0.05)
     assert "a second history" not in split.log.log
+
+
+def test_a_monitor_that_is_shown_both_raises_an_alarm_and_keeps_both(
+    split: Split, parted: tuple[bytes, bytes], tmp_path: Path
+) -> None:
+    assert parted
+    (tmp_path / "state").write_bytes(split.before)
+    common = ("--vkey", split.vkey, "--state", str(tmp_path / "state"), "--evidence", str(tmp_path), "--once")
+    witnessed = ("--witness", split.witness_vkey, "--quorum", "1")
+    done = split.log.run("ledger", "monitor", f"{split.log.url}/ledger", *common, *witnessed)
+    assert (done.returncode, "cosigned by witness.example/door" in done.stdout) == (0, True), done.stdout + done.stderr
+    kept = (tmp_path / "state").read_text()
+    done = split.log.run("ledger", "monitor", f"{split.other.url}/ledger", *common)
+    assert done.returncode == 2, done.stdout + done.stderr
+    (file,) = tmp_path.glob("alarm-*.json")
+    evidence = json.loads(file.read_text())
+    assert evidence["kept"] == kept
+    for note in (evidence["kept"], evidence["found"]):  # anybody who has the key sees that it signed both
+        outsider.verify_note(note.encode(), split.vkey)
+    assert evidence["kept"].split("\n")[2] != evidence["found"].split("\n")[2]
 
 
 def test_what_was_cosigned_is_shown_and_makes_no_log_grow(split: Split, parted: tuple[bytes, bytes]) -> None:

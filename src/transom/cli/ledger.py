@@ -4,13 +4,15 @@ from typing import Annotated
 
 import typer
 
+from transom.cli import monitor
 from transom.cli.common import AsJson, console, print_json, stores
 from transom.ledger.keys import load_or_create_witness
 from transom.ledger.report import Report
 from transom.ledger.verify import verify_all, wait_published
 
 _PATIENCE_SECONDS = 5.0
-app = typer.Typer(help="Verify the log; show its public key.", no_args_is_help=True)
+app = typer.Typer(help="Verify the log; follow one; show its public key.", no_args_is_help=True)
+app.command("monitor")(monitor.monitor)
 
 
 @app.command("verify")

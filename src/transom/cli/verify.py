@@ -56,7 +56,7 @@ def receipt(
     as_json: AsJson = False,
 ) -> None:
     """Check a receipt: who signed it, that this was asked and answered, that the log holds it. Exit status 1 if not."""
-    verifiers = _verifiers(vkey)
+    verifiers = read_verifiers(vkey)
     text = _text(file)
     given = _portable(_text(proof), proof) if proof is not None else None
     if text.startswith(_PROOF):
@@ -81,7 +81,7 @@ def proof(
     as_json: AsJson = False,
 ) -> None:
     """Check a .tlog-proof: that the log holds its entry, and all that it brings besides. Exit status 1 if not."""
-    verifiers = _verifiers(vkey)
+    verifiers = read_verifiers(vkey)
     portable = _portable(_text(file), file)
     if entry is None and (portable.receipt is not None or prompt is not None or answer is not None):
         inner = _receipt_in(portable, file)
@@ -98,7 +98,7 @@ def log(
     as_json: AsJson = False,
 ) -> None:
     """Check a whole log from its tiles up, as anybody can. A closed log's key is read from TRANSOM_KEY."""
-    (verifier, *_) = _verifiers(vkey)
+    (verifier, *_) = read_verifiers(vkey)
     with open_source(where, os.environ.get("TRANSOM_KEY")) as source:
         report = verify_log(source, verifier.vkey)
     problems = [{"where": problem.where, "what": problem.what} for problem in report.problems]
@@ -115,7 +115,7 @@ def log(
         raise typer.Exit(1)
 
 
-def _verifiers(given: list[str] | None) -> list[Verifier]:
+def read_verifiers(given: list[str] | None) -> list[Verifier]:
     """Read the keys that the one who checks trusts."""
     found: list[Verifier] = []
     for each in given or []:
