@@ -130,7 +130,7 @@ def test_another_place_in_the_log_is_seen(page: Browser) -> None:
 def test_a_pinned_key_is_held_to(page: Browser, door: Door, decision: str) -> None:
     with door.server.stores() as stores:
         vkey = stores.keys.vkey
-    page.script("document.querySelector('#check details').open = true")
+    page.script("document.querySelector('#check > details').open = true")
     page.write("#check input", vkey)
     assert check(page, "[data-pin]") == "good"
     page.go(f"{door.server.url}/decisions/{decision}")  # it is kept
@@ -140,7 +140,7 @@ def test_a_pinned_key_is_held_to(page: Browser, door: Door, decision: str) -> No
     page.script("document.getElementById('check').dataset.vkey = arguments[0]", ANOTHER.verifier.vkey)
     assert check(page) == "bad"
     assert "names another key" in steps(page, "bad")[0]
-    page.script("document.querySelector('#check details').open = true")
+    page.script("document.querySelector('#check > details').open = true")
     page.script("document.querySelector('#check input').value = arguments[0]", ANOTHER.verifier.vkey)
     assert check(page, "[data-pin]") == "bad"
     assert any("not signed by this key" in each for each in steps(page, "bad"))

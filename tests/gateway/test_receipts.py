@@ -133,6 +133,19 @@ def test_the_log_keeps_what_receipts_promise(door: Door) -> None:
         outsider.prove_said(outsider.extra(proof)["receipt"], prompt=sent("open", stream=stream), answer=answer.body)
 
 
+def test_a_stranger_finds_what_was_promised_in_the_whole_log(door: Door) -> None:
+    answer = ask(door.server, door.key())
+    proof_of(door.server, door.key(), answer.decision)
+
+    def fetch(path: str) -> bytes | None:
+        served = door.server.get(f"/ledger/{path}")
+        return served.body if served.status == 200 else None
+
+    leaves = {outsider.leaf_hash(entry) for entry in outsider.verify_log(fetch, vkey(door.server))}
+    _, receipt = opened(door.server.get(f"/receipts/{answer.decision}", door.key()).text)
+    assert {receipt.leaf, receipt.outcome} <= leaves
+
+
 def test_a_decision_is_shown_to_its_caller_and_to_whom_policy_lets(door: Door) -> None:
     answer = ask(door.server, door.key())
     path = f"/receipts/{answer.decision}"

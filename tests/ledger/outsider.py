@@ -254,8 +254,11 @@ def verify_receipt_file(text: str, vkey: str) -> dict[str, str]:
 def prove_said(text: str, **contents: bytes) -> None:
     """Say, by a receipt's salts and commitments, that `prompt` and `answer` are what was said, or raise `Rejected`."""
     head, _, note = text.partition("\n\n")
-    salts = dict(line.split(" ", 1) for line in head.split("\n")[1:])
-    said = dict(line.split(" ", 1) for line in note.partition("\n\n")[0].split("\n")[1:])
+    try:
+        salts = dict(line.split(" ", 1) for line in head.split("\n")[1:])
+        said = dict(line.split(" ", 1) for line in note.partition("\n\n")[0].split("\n")[1:])
+    except ValueError as error:
+        raise Rejected("lines") from error
     for part, content in contents.items():
         need(f"{part}-salt" in salts and part in said, f"nothing is said of the {part}")
         promised, size, *_ = said[part].split(" ")
@@ -266,6 +269,13 @@ def prove_said(text: str, **contents: bytes) -> None:
 
 def verify_portable(text: str, vkey: str, receipt: str) -> dict[str, str]:
     """Check a receipt against its proof, as a stranger who holds both and the vkey; give decision and status."""
+    try:
+        return _verify_portable(text, vkey, receipt)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Rejected("not of the shape that it must have") from error
+
+
+def _verify_portable(text: str, vkey: str, receipt: str) -> dict[str, str]:
     said, found = verify_receipt_file(receipt, vkey), extra(text)
     entry, outcome = found["entry"].encode(), found["outcome"]
     verify_proof_file(text, entry, vkey)
@@ -287,7 +297,8 @@ def verify_portable(text: str, vkey: str, receipt: str) -> dict[str, str]:
         answer = end.get("answer")
         whole = answer and f"{commits(answer)} {'complete' if answer['complete'] else 'cut'}"
         need(whole == said.get("answer"), "answer")
-    verify_receipt_file(found["receipt"], vkey)
+    need(set(found) == {"entry", "outcome", "receipt"} and set(outcome) == {"entry", "index", "hashes"}, "extra")
+    need(verify_receipt_file(found["receipt"], vkey)["leaf"] == said["leaf"], "another decision's receipt")
     return {"decision": decision["id"], "status": end["status"]}
 
 

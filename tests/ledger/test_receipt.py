@@ -173,6 +173,12 @@ def test_any_byte_of_a_receipt_that_is_changed_is_seen() -> None:
         assert wrong(check_receipt(file, KEYS, prompt=PROMPT, answer=ANSWER, proof=made.proof)), text
 
 
+def believe(proof: str, receipt: str) -> None:
+    """Check a proof, and what it brings, as an outsider does."""
+    outsider.verify_portable(proof, SIGNER.verifier.vkey, receipt=receipt)
+    outsider.prove_said(outsider.extra(proof)["receipt"], prompt=PROMPT, answer=ANSWER)
+
+
 def test_any_byte_of_a_proof_that_is_changed_is_seen() -> None:
     made = make()
     head, extra, rest = made.proof.text.split("\n", 2)
@@ -180,6 +186,8 @@ def test_any_byte_of_a_proof_that_is_changed_is_seen() -> None:
     changed = flips(made.proof.text)
     changed += [f"{head}\nextra {b64encode(each.encode()).decode()}\n{rest}" for each in flips(within)]
     for text in changed:
+        with pytest.raises(outsider.Rejected):
+            believe(text, made.file.text)
         try:
             proof = parse_portable(text)
         except LedgerError:
