@@ -15,6 +15,7 @@ from tests.ledger.making import NOW, Home, decision
 from tests.support.postgres import fresh_database
 
 from transom.audit import index, search, store
+from transom.audit.looks import looks_at
 from transom.audit.search import Query
 from transom.audit.store import FoundRow
 from transom.errors import InvalidRequest
@@ -231,4 +232,4 @@ def test_looks_are_found_by_what_was_looked_at(any_home: Home) -> None:
     any_home.sequencer().run_once()
     index.catch_up(any_home.database)
     with any_home.database.begin(write=False) as connection:
-        assert store.looks_at(connection, DecisionId(seen.id), 2) == [4, 3]
+        assert looks_at(connection, DecisionId(seen.id)) == looks[::-1]

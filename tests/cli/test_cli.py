@@ -18,6 +18,7 @@ import transom.storage.migrations
 from transom.app.declared import read_running, read_settings
 from transom.cli.main import app
 from transom.errors import ConfigErrors, StartError
+from transom.ledger.acts import LookEntry
 from transom.ledger.entry import encode
 from transom.ledger.note import open_note, parse_vkey
 from transom.storage.migrate import head
@@ -73,10 +74,22 @@ def test_explain_tells_a_program_the_whole_story(lived: tuple[Server, list[str]]
     assert told["outcome"]["cost"]["currency"] == "EUR"
     assert told["inclusion"]["verified"] is told["outcome_inclusion"]["verified"] is True
     assert told["content"] == []
-    opened = json.loads(server.run("explain", answered, "--json", "--content").stdout)
+
+
+def test_explain_shows_what_was_said_to_whoever_says_why(lived: tuple[Server, list[str]], copied: Server) -> None:
+    answered, server = lived[1][0], copied
+    unsaid = server.run("explain", answered, "--json", "--content")
+    assert (unsaid.returncode, unsaid.stdout) == (1, "")
+    assert "reason" in unsaid.stderr
+    why = ("--reason", "complaint", "--note", "words of the one who looks")
+    opened = json.loads(server.run("explain", answered, "--json", "--content", *why).stdout)
     content = {part["part"]: part for part in opened["content"]}
     assert "a question" in content["prompt"]["text"]
     assert content["prompt"]["matches"] is content["answer"]["matches"] is True
+    (look,) = server.entries("look/1")
+    assert isinstance(look, LookEntry)
+    assert (look.decision, look.reason, look.via) == (answered, "complaint", None)
+    assert server.holding(b"words of the one who looks") == []
 
 
 @pytest.mark.parametrize("id_", [ID, "nonsense", "' OR 1=1 --"])

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.selectable import Subquery
 
 from transom.storage.bulk import insert_rows
-from transom.storage.tables import found, found_tag, revision
+from transom.storage.tables import entry, found, found_tag, revision
 from transom.values import DecisionId, Pseudonym
 
 _WATERMARK: Final = "found"
@@ -145,15 +145,16 @@ def decision_at(connection: Connection, place: Place) -> DecisionId:
     return DecisionId(connection.execute(select(found.c.decision).where(found.c.entry == place.entry)).scalar_one())
 
 
-def looks_at(connection: Connection, decision: DecisionId, limit: int) -> list[int]:
-    """Return the rows of the newest looks at one decision, newest first."""
+def looks_at(connection: Connection, decision: DecisionId, limit: int) -> list[bytes]:
+    """Return the entries of the newest looks at one decision, newest first."""
     rows = connection.execute(
-        select(found_tag.c.entry)
+        select(entry.c.body)
+        .join(found_tag, found_tag.c.entry == entry.c.id)
         .where(found_tag.c.kind == "look", found_tag.c.value == decision)
         .order_by(found_tag.c.at.desc(), found_tag.c.entry.desc())
         .limit(limit)
     )
-    return list(rows.scalars())
+    return [bytes(row.body) for row in rows]
 
 
 def models(connection: Connection) -> list[str]:
@@ -235,9 +236,9 @@ def _newest_arm(name: Column | Tag, value: str, window: Window, reach: int) -> S
 
 
 def _newest(
-    query: Select[tuple[int, int]], at: ColumnElement[int], entry: ColumnElement[int], limit: int
+    query: Select[tuple[int, int]], at: ColumnElement[int], row: ColumnElement[int], limit: int
 ) -> Select[tuple[int, int]]:
-    return query.order_by(at.desc(), entry.desc()).limit(limit)
+    return query.order_by(at.desc(), row.desc()).limit(limit)
 
 
 def _arm(name: Column | Tag, value: str, window: Window) -> Select[tuple[int, int]]:
@@ -250,14 +251,14 @@ def _arm(name: Column | Tag, value: str, window: Window) -> Select[tuple[int, in
     )
 
 
-def _within(at: ColumnElement[int], entry: ColumnElement[int], window: Window) -> list[ColumnElement[bool]]:
+def _within(at: ColumnElement[int], row: ColumnElement[int], window: Window) -> list[ColumnElement[bool]]:
     bounds = []
     if window.since is not None:
         bounds.append(at >= window.since)
     if window.until is not None:
         bounds.append(at < window.until)
     if window.before is not None:
-        bounds.append(tuple_(at, entry) < tuple_(*window.before))
+        bounds.append(tuple_(at, row) < tuple_(*window.before))
     return bounds
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from starlette.responses import Response
 
+from transom.audit.looks import read_why
 from transom.callers.issue import Issued, KeyInfo, Terms
 from transom.console import authority, listing, pages, searching, state
 from transom.console.faults import FilesRefused
@@ -139,12 +140,13 @@ async def latest(visit: Visit) -> Response:
 
 async def decision(visit: Visit) -> Response:
     """Tell the whole story of one decision, with its proof."""
-    return Response(to_json(await pages.read_story(visit, content=False)), media_type="application/json")
+    return Response(to_json(await pages.read_story(visit)), media_type="application/json")
 
 
 async def decision_with_content(visit: Visit) -> Response:
-    """Tell a decision's story with its prompt and answer."""
-    return Response(to_json(await pages.read_story(visit, content=True)), media_type="application/json")
+    """Tell a decision's story with its prompt and answer, to whoever says why they look."""
+    why = read_why(visit.asked("reason"), visit.asked("note"))
+    return Response(to_json(await pages.read_content(visit, why)), media_type="application/json")
 
 
 async def models(visit: Visit) -> Response:

@@ -77,7 +77,7 @@ ROUTES: tuple[Route, ...] = (
     _page("GET", "/events", "read_decisions", live.events),
     _page("GET", "/search", "read_decisions", searching.page),
     _page("GET", "/decisions/{id}", "read_decisions", pages.decision),
-    _page("GET", "/decisions/{id}/content", "read_content", pages.content),
+    _page("POST", "/decisions/{id}/content", "read_content", pages.content),
     _page("GET", "/decisions/{id}/{entry}.tlog-proof", "read_decisions", pages.proof),
     _page("GET", "/ledger-tiles/{path:path}", "read_ledger", pages.tile),
     _page("GET", "/budgets", "read_budgets", budgets.page),

@@ -17,7 +17,11 @@ _PAGING = {
 }
 _QUERY = {
     "/api/decisions": {**FIELDS, **_PAGING},
-    "/api/decisions/{id}": {"content": "`1`: prompt and answer too, for those whom policy lets read_content."},
+    "/api/decisions/{id}": {
+        "content": "`1`: prompt and answer too, for those whom policy lets read_content. The look goes on the record.",
+        "reason": "With `content`, why you look, in a word: `audit`, `complaint`, `incident` …",
+        "note": "With `content`, what else there is to say of it; it is kept sealed.",
+    },
 }
 _ERROR = {
     "type": "object",

@@ -3,12 +3,14 @@
 import asyncio
 
 import msgspec
-from sqlalchemy import Connection
 from starlette.responses import Response
 
+from transom.audit.looks import REASONS, Look, Why, looks_at, read_why, record_look
 from transom.console import listing, state
+from transom.console.rows import flagged
 from transom.console.site import Visit
 from transom.decisions import explain as stories
+from transom.decisions.governance import TERMINAL
 from transom.errors import NotFound
 from transom.gateway.reads import ruled
 from transom.gateway.request import is_loopback
@@ -68,26 +70,41 @@ async def _listing(visit: Visit, before: str | None, *, answers: bool) -> listin
 
 async def decision(visit: Visit) -> Response:
     """Tell one decision's story, without what was asked and answered."""
-    return _decision_page(visit, await read_story(visit, content=False))
+    return await _decision_page(visit, await read_story(visit))
 
 
 async def content(visit: Visit) -> Response:
-    """Tell it with prompt and answer, as far as they are kept."""
-    return _decision_page(visit, await read_story(visit, content=True))
+    """Tell it with prompt and answer, as far as they are kept, to whoever says why they look."""
+    return await _decision_page(visit, await read_content(visit, read_why(visit.field("reason"), visit.field("note"))))
 
 
-async def read_story(visit: Visit, *, content: bool) -> stories.Story:
-    """Read a decision's story. Raises `NotFound`, `LedgerError`, `StorageError`."""
+async def read_story(visit: Visit) -> stories.Story:
+    """Read a decision's story, without what was said. Raises `NotFound`, `LedgerError`, `StorageError`."""
     site, id_ = visit.site, visit.request.path_params["id"]
-
-    def work(connection: Connection) -> stories.Story:
-        vault = site.vault if content else None
-        return stories.explain(connection, site.objects, site.keys, id_, vault=vault)
-
-    return await site.door.database.run(work)
+    return await site.door.database.run(lambda connection: stories.explain(connection, site.objects, site.keys, id_))
 
 
-def _decision_page(visit: Visit, story: stories.Story) -> Response:
+async def read_content(visit: Visit, why: Why) -> stories.Story:
+    """Put the look on the record, then read the story with what was said. Raises as `read_story` does."""
+    site, id_ = visit.site, (await read_story(visit)).id
+    assert visit.record is not None, "a ruling permitted it"
+    look = Look(
+        by=visit.caller.pseudonym,
+        decisions=(id_,),
+        why=why,
+        via=visit.record.id,
+        retain_seconds=site.door.decisions.retain_seconds,
+    )
+    database = site.door.database
+    # A crash after this leaves a look on record at which nothing was shown; never the other way round.
+    await database.run(lambda connection: record_look(connection, site.vault, look), write=True)
+    return await database.run(
+        lambda connection: stories.explain(connection, site.objects, site.keys, id_, vault=site.vault)
+    )
+
+
+async def _decision_page(visit: Visit, story: stories.Story) -> Response:
+    looks = await visit.site.door.database.run(lambda connection: looks_at(connection, story.id))
     policies = visit.site.door.running.policies
     ruling = story.decision.ruling
     current = ruling is not None and ruling.digest == policies.digest
@@ -99,7 +116,8 @@ def _decision_page(visit: Visit, story: stories.Story) -> Response:
         )
         for id_ in (ruling.policies if ruling else ())
     )
-    entries = [encode(each).decode() for each in (story.decision, story.outcome) if each is not None]
+    named = (("decision", story.decision), ("outcome", story.outcome), ("look", story.look))
+    entries = [(name, encode(each).decode()) for name, each in named if each is not None]
     return visit.page(
         "decision.html",
         story=story,
@@ -107,6 +125,10 @@ def _decision_page(visit: Visit, story: stories.Story) -> Response:
         deciders=deciders,
         current=current,
         entries=entries,
+        looks=looks,
+        flagged=flagged(story.decision, story.outcome),
+        names=visit.site.door.keyring.names() | {visit.site.keys.pseudonym(TERMINAL): "the terminal"},
+        reasons=REASONS,
         vkey=visit.site.keys.vkey,
         log="/ledger/" if _log_is_open(visit) else "/ledger-tiles/",
         rungs=RUNGS,
@@ -131,7 +153,7 @@ async def tile(visit: Visit) -> Response:
 
 async def proof(visit: Visit) -> Response:
     """Hand over the tlog-proof file of a decision's opening entry, or of its outcome's."""
-    story = await read_story(visit, content=False)
+    story = await read_story(visit)
     outcome = visit.request.path_params["entry"] == "outcome"
     inclusion = story.outcome_inclusion if outcome else story.inclusion
     if inclusion is None:

@@ -85,7 +85,7 @@ def make(id_: DecisionId, rows: DecisionRows, names: Mapping[Pseudonym, str]) ->
         milliseconds=outcome.milliseconds.total if outcome and outcome.milliseconds else None,
         cost=f"{outcome.cost.amount} {outcome.cost.currency}" if outcome and outcome.cost else None,
         stream=decision.stream,
-        flagged=_flagged(decision, outcome),
+        flagged=flagged(decision, outcome),
     )
 
 
@@ -95,6 +95,7 @@ def is_flagged(connection: Connection, id_: DecisionId) -> bool:
     return found is not None and make(id_, found, {}).flagged
 
 
-def _flagged(decision: DecisionEntry, outcome: OutcomeEntry | None) -> bool:
+def flagged(decision: DecisionEntry, outcome: OutcomeEntry | None) -> bool:
+    """Say whether a safeguard flagged, redacted or blocked something of a decision."""
     verdicts = (*decision.verdicts, *(outcome.verdicts if outcome else ()))
     return any(each.verdict in ("flag", "redact", "block") for each in verdicts)

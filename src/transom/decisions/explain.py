@@ -10,10 +10,19 @@ from transom.callers.issue import list_keys
 from transom.decisions import store
 from transom.decisions.life import STATUSES
 from transom.errors import LedgerError, NotFound
-from transom.ledger.entry import AttemptPart, DecisionEntry, OutcomeEntry, VerdictPart, decode
+from transom.ledger.acts import LookEntry, NotePart
+from transom.ledger.entry import (
+    AnswerPart,
+    AttemptPart,
+    CommitmentPart,
+    DecisionEntry,
+    OutcomeEntry,
+    VerdictPart,
+    decode,
+)
 from transom.ledger.keys import LedgerKeys
 from transom.ledger.proof import prove, verify_proof
-from transom.ledger.seal import Part, Vault, commitment
+from transom.ledger.seal import Vault, commitment
 from transom.ledger.store import leaf_index
 from transom.storage.objects import Objects
 from transom.values import DecisionId
@@ -45,10 +54,12 @@ class Story(msgspec.Struct, frozen=True):
     caller: str | None
     decision: DecisionEntry
     outcome: OutcomeEntry | None
+    look: LookEntry | None
+    """Whose content it let somebody see, where it did."""
     inclusion: Inclusion | None
     outcome_inclusion: Inclusion | None
     kept: tuple[str, ...]
-    """Which parts of the content are still kept: prompt, answer."""
+    """Which parts of the content are still kept: prompt, answer; of a look, the note."""
     content: tuple[Content, ...] = ()
 
 
@@ -72,16 +83,24 @@ def explain(
     outcome = decode(rows["outcome/1"].body) if "outcome/1" in rows else None
     assert isinstance(decision, DecisionEntry)
     assert outcome is None or isinstance(outcome, OutcomeEntry)
+    look = decode(rows["look/1"].body) if "look/1" in rows else None
+    assert look is None or isinstance(look, LookEntry)
     kept = store.contents_of(connection, wanted)
+    promised = {
+        "prompt": decision.prompt,
+        "answer": outcome.answer if outcome else None,
+        "note": look.note if look else None,
+    }
     return Story(
         id=wanted,
         caller=_caller_name(connection, keys, decision),
         decision=decision,
         outcome=outcome,
+        look=look,
         inclusion=_inclusion(connection, objects, keys, rows["decision/1"]),
         outcome_inclusion=_inclusion(connection, objects, keys, rows["outcome/1"]) if outcome else None,
         kept=tuple(row.part for row in kept),
-        content=() if vault is None else tuple(_content(vault, decision, outcome, row) for row in kept),
+        content=() if vault is None else tuple(_content(vault, wanted, promised[row.part], row) for row in kept),
     )
 
 
@@ -106,10 +125,10 @@ def _inclusion(connection: Connection, objects: Objects, keys: LedgerKeys, row: 
     return Inclusion(index, checkpoint.size, proof.text, verified=True)
 
 
-def _content(vault: Vault, decision: DecisionEntry, outcome: OutcomeEntry | None, row: store.StoredContent) -> Content:
-    name: Part = "prompt" if row.part == "prompt" else "answer"
-    opened = vault.open(row.key, row.sealed, DecisionId(decision.id), name)
-    promised = decision.prompt if row.part == "prompt" else outcome.answer if outcome else None
+def _content(
+    vault: Vault, id_: DecisionId, promised: CommitmentPart | AnswerPart | NotePart | None, row: store.StoredContent
+) -> Content:
+    opened = vault.open(row.key, row.sealed, id_, row.part)
     if opened.content is None or promised is None:
         return Content(row.part, None, matches=False)
     matches = commitment(opened.salt, opened.content) == promised.commitment
@@ -140,6 +159,8 @@ def tell(story: Story) -> Iterator[tuple[str, str]]:
         yield "outcome", "None yet: it is under way, or its process died and the next start will close it."
     else:
         yield from _tell_outcome(story, outcome)
+    if story.look is not None:
+        yield "look", _look(story, story.look)
     yield "proof", _proof(story.inclusion)
 
 
@@ -180,6 +201,12 @@ def _tell_outcome(story: Story, outcome: OutcomeEntry) -> Iterator[tuple[str, st
     if times is not None:
         wait = "" if times.durable_wait is None else f", of which {times.durable_wait} ms waiting to be durable"
         yield "time", f"{times.total} ms{wait}."
+
+
+def _look(story: Story, look: LookEntry) -> str:
+    what = f"decision {look.decision}" if look.decision else f"{look.count} decisions ({look.selection})"
+    note = f"; a note of {look.note.size} bytes is {_kept(story, 'note')}" if look.note else ""
+    return f"It showed what was asked and answered in {what}, for the reason {look.reason!r}{note}."
 
 
 def _ruling(decision: DecisionEntry) -> str:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, text, tuple_, update
 
+from transom.ledger.seal import Part
 from transom.storage.bulk import insert_rows
 from transom.storage.tables import content, entry, facts, instance, record_key
 from transom.values import DecisionId
@@ -176,7 +177,7 @@ def outcomes_of(connection: Connection, decisions: Sequence[DecisionId]) -> dict
 class StoredContent(NamedTuple):
     """A row of `content` as stored, with its decision's key."""
 
-    part: str
+    part: Part
     key: bytes
     sealed: bytes
     expires: int

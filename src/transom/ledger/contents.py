@@ -7,7 +7,7 @@ from typing import Final
 
 from transom.errors import LedgerError
 from transom.ledger import store
-from transom.ledger.acts import ErasureEntry
+from transom.ledger.acts import ErasureEntry, LookEntry
 from transom.ledger.entry import DecisionEntry, Entry, OutcomeEntry, decode
 from transom.ledger.report import Report
 from transom.ledger.seal import Vault, commitment
@@ -54,7 +54,7 @@ def _content_problem(row: ContentRow, vault: Vault) -> str | None:
         opened = vault.open(row.key, row.sealed, row.decision, row.part)
     except LedgerError as error:
         return str(error)
-    promised = entry.prompt if isinstance(entry, DecisionEntry) else getattr(entry, "answer", None)
+    promised = getattr(entry, row.part, None)
     if promised is None:
         return "Its entry commits to no content."
     if opened.content is None:
@@ -94,6 +94,8 @@ def _missing(row: KeyRow) -> set[str]:
             promised.add("prompt")
         elif isinstance(entry, OutcomeEntry) and entry.answer is not None:
             promised.add("answer")
+        elif isinstance(entry, LookEntry) and entry.note is not None:
+            promised.add("note")
     return promised - row.parts
 
 

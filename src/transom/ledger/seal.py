@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from transom.errors import LedgerError
 from transom.values import DecisionId
 
-Part: TypeAlias = Literal["prompt", "answer"]
+Part: TypeAlias = Literal["prompt", "answer", "note"]
+"""A `note` is what somebody wrote of why they looked at the others."""
 
 _KEY: Final = 32
 _NONCE: Final = 12

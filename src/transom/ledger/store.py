@@ -289,7 +289,7 @@ def contents_after(connection: Connection, decision: str, part: str, limit: int)
         text(
             f"SELECT c.decision, c.part, {key}, {sealed}, {body} FROM content c LEFT JOIN entry e "  # noqa: S608 - no input
             f"ON e.decision = {its_decision} "
-            "AND e.type = CASE c.part WHEN 'prompt' THEN 'decision/1' ELSE 'outcome/1' END "
+            "AND e.type = CASE c.part WHEN 'prompt' THEN 'decision/1' WHEN 'note' THEN 'look/1' ELSE 'outcome/1' END "
             f"LEFT JOIN record_key k ON k.decision = {its_decision} "
             "WHERE (c.decision > :decision OR (c.decision = :decision AND c.part > :part)) AND k.erased IS NULL "
             "ORDER BY c.decision, c.part LIMIT :limit"
