@@ -1,17 +1,19 @@
 """`transom ledger`: the record, checked."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from transom.cli import monitor
 from transom.cli.common import AsJson, console, print_json, stores
+from transom.ledger import schemas
 from transom.ledger.keys import load_or_create_witness
 from transom.ledger.report import Report
 from transom.ledger.verify import verify_all, wait_published
 
 _PATIENCE_SECONDS = 5.0
-app = typer.Typer(help="Verify the log; follow one; show its public key.", no_args_is_help=True)
+app = typer.Typer(help="Verify the log; follow one; describe its entries; show its public key.", no_args_is_help=True)
 app.command("monitor")(monitor.monitor)
 
 
@@ -29,6 +31,17 @@ def verify(as_json: AsJson = False) -> None:
         console.print("There is no log yet: the first `transom up` begins it.")
     if not report.ok:
         raise typer.Exit(1)
+
+
+@app.command("schemas")
+def write_schemas(
+    folder: Annotated[Path, typer.Argument(help="Where to write ledger-entries.md and schema/*.json.")],
+) -> None:
+    """Describe every type of entry: a JSON Schema each, and a document for people."""
+    for name, text in schemas.files().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    console.print(f"{len(schemas.types())} types of entries are described in {folder}.", soft_wrap=True)
 
 
 @app.command("vkey")

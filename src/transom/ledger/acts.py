@@ -168,7 +168,7 @@ class LookEntry(EntryHead, frozen=True, kw_only=True, tag="look/1"):
     parts: tuple[Literal["prompt", "answer"], ...] = ("prompt", "answer")
     reason: Word
     note: NotePart | None = None
-    """What was given as the reason in words; the text is sealed with the decision `via`."""
+    """What was given as the reason in words; the text is sealed with the decision `via`, or this look's own id."""
     via: DecisionRef | None = None
     """The decision that permitted it, where it was asked for over HTTP."""
 
