@@ -120,6 +120,8 @@ class Ruling(msgspec.Struct, frozen=True):
     policies: tuple[str, ...]
     obligations: Obligations
     digest: Digest
+    asked: bytes = b""
+    """Exactly what Cedar was asked, as `policy.ruling` writes it. Personal data: in the ledger only as a commitment."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -187,6 +189,8 @@ class Version(msgspec.Struct, frozen=True):
     resource: Resource
     hidden_reasoning: bool = True
     """It may be billed for output that nobody sees."""
+    declared: bytes = b""
+    """What `digest` is of."""
 
 
 class Call(msgspec.Struct, frozen=True):

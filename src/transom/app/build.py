@@ -6,6 +6,7 @@ import msgspec
 
 from transom.app.declared import Settings, read_running, read_settings
 from transom.app.home import Home
+from transom.app.kept import KeptDeclared
 from transom.app.witnesses import AskedWitnesses
 from transom.callers.keys import Keyring
 from transom.console.app import build_console
@@ -53,6 +54,7 @@ class Parts(msgspec.Struct, frozen=True, eq=False):
     gateway: Gateway
     instance: str
     witnesses: AskedWitnesses | None
+    declared: KeptDeclared
 
 
 def open_declared_database(home: Home, settings: Settings) -> Database:
@@ -103,6 +105,7 @@ def build(stores: Stores) -> Parts:
         instance=instance,
         build=BUILD,
         retain_seconds=settings.retention.default,
+        facts_seconds=settings.retention.facts,
     )
     receipts = Receipts(stores.keys, stores.vault, stores.objects, settings.ledger)
     door = Door(running, settings.server, keyring, decisions, telemetry, stores.database, receipts)
@@ -114,7 +117,7 @@ def build(stores: Stores) -> Parts:
     )
     console = build_console(door, stores.objects, stores.keys, stores.vault, BUILD)
     gateway = Gateway(door, stores.objects, console, _witness(stores))
-    return Parts(stores, door, writer, sequencer, gateway, instance, witnesses)
+    return Parts(stores, door, writer, sequencer, gateway, instance, witnesses, KeptDeclared(stores.objects))
 
 
 def _witness(stores: Stores) -> Witness | None:

@@ -42,6 +42,7 @@ class Housekeeping:
         self.alert_settings: Callable[[], AlertSettings] = lambda: parts.stores.settings.alerts
         """What the files say now of where alerts go."""
         self._counted_from = _now()
+        self._facts_revision: int | None = None
 
     async def run(self) -> None:
         """Run for ever."""
@@ -52,6 +53,8 @@ class Housekeeping:
             _every(_ALERTS_SECONDS, self.send_alerts),
             _every(_ERASE_SECONDS, self.erase),
             _every(_INDEX_SECONDS, self.index),
+            _every(_BEAT_SECONDS, self.look_at_facts),
+            _every(_BEAT_SECONDS, self.keep_declared),
         )
 
     async def beat(self) -> None:
@@ -131,7 +134,24 @@ class Housekeeping:
             progress.due = max(0, progress.due - erased)
         if whole:
             _log.info("%d prompts and answers were past their retention; %d are left", whole, progress.due)
-        await self._parts.stores.database.run(lambda connection: forget(connection, now - _KEPT_MS), write=True)
+        old_facts = now - 1000 * self._parts.door.decisions.facts_seconds
+
+        def forget_old(connection: Connection) -> None:
+            forget(connection, now - _KEPT_MS)
+            store.forget_old_facts(connection, old_facts)
+
+        await self._parts.stores.database.run(forget_old, write=True)
+
+    async def look_at_facts(self) -> None:
+        """Keep what policy is asked anew where somebody's was erased: this process may think that it has it."""
+        revision = await self._parts.stores.database.run(store.facts_revision)
+        if self._facts_revision not in (None, revision):
+            self._parts.door.decisions.facts.forget()
+        self._facts_revision = revision
+
+    async def keep_declared(self) -> None:
+        """Keep what is in force under its digest, where the object store could not take it when it came into force."""
+        await self._parts.declared.keep(self._parts.door.running)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

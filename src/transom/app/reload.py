@@ -80,6 +80,7 @@ class Reloader:
             running.upstreams[EMBEDDED] = before.upstreams[EMBEDDED]
         door.running = running
         door.decisions.retain_seconds = settings.retention.default
+        door.decisions.facts_seconds = settings.retention.facts
         door.telemetry.reloaded("taken up")
         if running.rates is not before.rates:
             await before.rates.close()
@@ -127,6 +128,10 @@ async def note_in_force(parts: Parts, before: Running | None, by: CallerId = FIL
     running = parts.door.running
     now = time.time_ns() // 1_000_000
     who = parts.stores.keys.pseudonym(by)
+    try:
+        await parts.declared.keep(running)
+    except StorageError as error:
+        _log.warning("what came into force is not yet kept under its digest; it is tried again. %s", error)
     try:
         if before is None or before.policies.digest != running.policies.digest:
             policies = running.policies

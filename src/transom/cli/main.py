@@ -18,6 +18,7 @@ from transom.cli import (
     ledger,
     limits,
     models,
+    redecide,
     up,
     verify,
 )
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("explain")(explain.explain)
+app.command("redecide")(redecide.redecide)
 app.command("erase")(erase.erase)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)

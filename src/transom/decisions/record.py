@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from transom.decisions.facts import FactsBook
 from transom.decisions.store import ContentRow, EntryRow, KeyRow
 from transom.decisions.writer import GroupCommit, LimitReachedError, Write
 from transom.ledger.entry import (
@@ -70,6 +71,8 @@ class Record(msgspec.Struct, eq=False):
     version: Version | None = None
     ruling: Ruling | None = None
     stream: bool = False
+    safeguards: Digest | None = None
+    """The set in force, where the ruling asked for any."""
     verdicts: tuple[Verdict, ...] = ()
     prompt: bytes | None = None
     holds: tuple[Hold, ...] = ()
@@ -132,7 +135,15 @@ class Decisions:
     """Opens and closes the decisions of one process."""
 
     def __init__(
-        self, writer: GroupCommit, vault: Vault, observer: Observer, *, instance: str, build: str, retain_seconds: int
+        self,
+        writer: GroupCommit,
+        vault: Vault,
+        observer: Observer,
+        *,
+        instance: str,
+        build: str,
+        retain_seconds: int,
+        facts_seconds: int = 400 * 86_400,
     ) -> None:
         self._writer = writer
         self._vault = vault
@@ -140,6 +151,8 @@ class Decisions:
         self._instance = instance
         self._build = build
         self.retain_seconds = retain_seconds
+        self.facts = FactsBook(vault)
+        self.facts_seconds = facts_seconds
 
     def begin(self, caller: Caller, action: str) -> Record:
         """Give a request its decision's id. Nothing is written yet."""
@@ -213,7 +226,13 @@ class Decisions:
             commitment = CommitmentPart(
                 commitment=self._seal(write, record, "prompt", record.prompt), size=len(record.prompt)
             )
-        body = encode(_decision_entry(record, commitment, self._build))
+        facts: str | None = None
+        if record.ruling is not None:
+            kept = self.facts.of(record.ruling.asked, record.caller.pseudonym, record.at_ms)
+            facts = kept.row.id
+            if not kept.durable:
+                write.facts.append(kept)
+        body = encode(_decision_entry(record, commitment, facts, self._build))
         if record.promised is not None:
             record.promised.entry, record.promised.prompt = body, commitment
         write.entries.append(EntryRow(record.id, "decision/1", self._instance, body))
@@ -262,7 +281,7 @@ class Decisions:
         return sealed.commitment
 
 
-def _decision_entry(record: Record, prompt: CommitmentPart | None, build: str) -> DecisionEntry:
+def _decision_entry(record: Record, prompt: CommitmentPart | None, facts: str | None, build: str) -> DecisionEntry:
     version, ruling, resource = record.version, record.ruling, record.resource
     return DecisionEntry(
         id=record.id,
@@ -274,7 +293,9 @@ def _decision_entry(record: Record, prompt: CommitmentPart | None, build: str) -
         openness=version.openness if version else None,
         stream=record.stream,
         ruling=RulingPart(effect=ruling.effect, policies=ruling.policies, digest=ruling.digest) if ruling else None,
+        facts=facts,
         obligations=_obligations(ruling),
+        safeguards=record.safeguards,
         verdicts=verdict_parts(record.verdicts),
         route=tuple([target.upstream for target in version.route]) if version else (),
         prompt=prompt,

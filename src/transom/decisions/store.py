@@ -36,6 +36,16 @@ class KeyRow(NamedTuple):
     wrapped: bytes
 
 
+class FactsRow(NamedTuple):
+    """A row of `facts`. `caller` is a pseudonym, `at` in milliseconds since the Unix epoch."""
+
+    id: str
+    wrapped: bytes
+    sealed: bytes
+    caller: str
+    at: int
+
+
 class StoredEntry(NamedTuple):
     """A row of `entry` as stored."""
 
@@ -48,6 +58,9 @@ class StoredEntry(NamedTuple):
 _ENTRY_INSERT = "INSERT INTO entry (decision, type, instance, body) VALUES "
 _CONTENT_INSERT = "INSERT INTO content (decision, part, sealed, expires) VALUES "
 _KEY_INSERT = "INSERT INTO record_key (decision, wrapped) VALUES "
+_FACTS_INSERT = "INSERT INTO facts (id, wrapped, sealed, caller, at) VALUES "
+_FACTS = "facts"
+"""The name of a revision: it grows with each erasure of facts."""
 
 
 def insert_entries(connection: Connection, rows: Sequence[EntryRow]) -> None:
@@ -63,6 +76,11 @@ def insert_contents(connection: Connection, rows: Sequence[ContentRow]) -> None:
 def insert_keys(connection: Connection, rows: Sequence[KeyRow]) -> None:
     """Store the keys of decisions."""
     insert_rows(connection, _KEY_INSERT, rows)
+
+
+def insert_facts(connection: Connection, rows: Sequence[FactsRow]) -> None:
+    """Store what policy was asked; what is there already stays."""
+    insert_rows(connection, _FACTS_INSERT, rows, " ON CONFLICT (id) DO NOTHING")
 
 
 def await_inserts(connection: Connection) -> None:
@@ -241,8 +259,27 @@ def erase(connection: Connection, decisions: Sequence[DecisionId], now: int) -> 
 
 
 def forget_facts(connection: Connection, caller: str) -> None:
-    """Delete what policy was told of a caller, by its pseudonym."""
+    """Delete what policy was told of a caller, by its pseudonym. Every process forgets soon that it is kept."""
     connection.execute(delete(facts).where(facts.c.caller == caller))
+    bumped = "INSERT INTO revision (name, value) VALUES (:name, 1) ON CONFLICT (name) DO UPDATE SET "
+    connection.execute(text(bumped + "value = revision.value + 1"), {"name": _FACTS})
+
+
+def facts_revision(connection: Connection) -> int:
+    """Return how often facts were erased."""
+    found = connection.execute(text("SELECT value FROM revision WHERE name = :name"), {"name": _FACTS})
+    return int(found.scalar_one_or_none() or 0)
+
+
+def forget_old_facts(connection: Connection, before: int) -> int:
+    """Delete what policy was told before a moment (ms); return how many rows that were."""
+    return len(connection.execute(delete(facts).where(facts.c.at < before).returning(facts.c.id)).all())
+
+
+def facts_of(connection: Connection, id_: str) -> FactsRow | None:
+    """Return what policy was told, by its commitment; `None` where it is not kept."""
+    row = connection.execute(select(facts).where(facts.c.id == id_)).one_or_none()
+    return None if row is None else FactsRow(row.id, bytes(row.wrapped), bytes(row.sealed), row.caller, row.at)
 
 
 def sweep(connection: Connection, since: int) -> int:

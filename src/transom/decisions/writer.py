@@ -20,6 +20,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from transom.decisions import store
+from transom.decisions.facts import Facts
 from transom.errors import NotDurable, StorageError
 from transom.metering.accounts import Books, Charge, Hold, Shortage
 from transom.metering.store import open_books, write_books
@@ -62,6 +63,8 @@ class Write(msgspec.Struct, eq=False):
     entries: list[store.EntryRow]
     contents: list[store.ContentRow]
     keys: list[store.KeyRow] = []
+    facts: list[Facts] = []
+    """What its entries name and is not known to be durable yet; another write may bring it too."""
     caller: Caller | None = None
     done: asyncio.Future[None] | None = None
     opens: DecisionId | None = None
@@ -225,6 +228,8 @@ class GroupCommit:
             store.insert_entries(connection, [row for write in accepted for row in write.entries])
             store.insert_keys(connection, [row for write in accepted for row in write.keys])
             store.insert_contents(connection, [row for write in accepted for row in write.contents])
+            facts = {each.row.id: each.row for write in accepted for each in write.facts if not each.durable}
+            store.insert_facts(connection, list(facts.values()))
             if books is not None:
                 write_books(connection, books, time.time_ns() // 1_000_000)
         # A crash before the commit: nobody was answered, and nothing is held. A crash after it: the decision stands
@@ -252,6 +257,7 @@ class GroupCommit:
                 # Nobody was answered and nobody will be, but somebody asked: that goes on record whole.
                 write.entries[:0], write.contents[:0] = write.after.entries, write.after.contents
                 write.keys[:0] = write.after.keys
+                write.facts[:0] = write.after.facts
                 write.after = None
             elif write.charges is not None and write.closes is not None and books is not None:
                 books.settle(write.closes, write.charges)
@@ -282,7 +288,13 @@ class GroupCommit:
                 continue
             if write.closes is not None:
                 self._unclosed.pop(write.closes, None)
-            write.contents, write.keys = [], []  # durable; whoever closes it holds on to the rest until then
+            for facts in write.facts:
+                facts.durable = True
+            write.contents, write.keys, write.facts = (
+                [],
+                [],
+                [],
+            )  # durable; whoever closes it holds on to the rest until then
             _tell(write, None)
         if any(write.done is not None for write in self._waiting):
             self._start_batch()

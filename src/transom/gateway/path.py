@@ -59,6 +59,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         await meter.admit(call, request)
         # 6. safeguards: whether the prompt may leave.
         safeguards = record.ruling.obligations.safeguards
+        record.safeguards = running.safeguards.digest if safeguards else None
         record.verdicts = await apart(len(body), running.safeguards.check_prompt, safeguards, call)
         refuse_blocked(record.verdicts)
         # 7. decisions: the durable write starts now and runs while the upstream works.
@@ -73,8 +74,7 @@ async def answer(door: Door, request: Request, dialect: Dialect) -> None:
         # 9. safeguards: answers are not checked, and the record says so.
         outcome.verdicts = running.safeguards.skip_answer(safeguards)
         # 10. durable: then, and only then, the first byte may leave.
-        streams = call.stream and response.status == 200 and _is_stream(response)
-        relay = relay_stream if streams else _relay_whole
+        relay = relay_stream if call.stream and response.status == 200 and _is_stream(response) else _relay_whole
         await relay(door, request, record, outcome, exchange, spoken, response)
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - `end` sorts every end there is
         await end(door, request, record, outcome, error)

@@ -29,7 +29,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RetentionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long prompts and answers are kept where no policy says so with `@retain`."""
+    """How long content is kept where no policy says so with `@retain`, and what policy was asked."""
 
     default: Duration = duration("30d")
     """A whole number and a unit: `30d`, `12h`, `45m`, `90s`."""
+    facts: Duration = duration("400d")
+    """How long what policy was asked is kept, so that a decision can be ruled on again."""

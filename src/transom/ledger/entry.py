@@ -155,7 +155,11 @@ class DecisionEntry(EntryHead, frozen=True, kw_only=True, tag="decision/1"):
     stream: bool = False
     ruling: RulingPart | None = None
     """Missing where the request was refused before policy was asked: its body could not be read."""
+    facts: CommitmentText | None = None
+    """What policy was asked, exactly: the same commitment for every decision of a caller that it was the same for."""
     obligations: ObligationsPart = ObligationsPart()
+    safeguards: DigestText | None = None
+    """The safeguards in force, where the ruling asked for any."""
     verdicts: tuple[VerdictPart, ...] = ()
     route: tuple[str, ...] = ()
     """Names of the upstreams of the version's own route, by priority."""

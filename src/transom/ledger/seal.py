@@ -7,6 +7,8 @@
 - The decision's key is random and wrapped by a key derived for that decision from the master key
   (HMAC-SHA-256(master, "transom/wrap/1" ‖ newline ‖ decision id)): no key ever meets enough random nonces to matter.
 
+What policy was asked is kept so too, once for many decisions, under its commitment and a key of its own.
+
 Deleting the wrapped key or the blob erases salt and content for good; the log still verifies.
 """
 
@@ -29,6 +31,7 @@ _NONCE: Final = 12
 _SALT: Final = 32
 _WITH_CONTENT: Final = b"\x01"
 _SALT_ONLY: Final = b"\x00"
+_FACTS: Final = b"transom/facts/1"
 
 
 class RecordKey(NamedTuple):
@@ -48,6 +51,14 @@ class Sealed(NamedTuple):
     commitment: str
     sealed: bytes
     salt: bytes
+
+
+class SealedFacts(NamedTuple):
+    """What becomes of facts: `id` is their commitment, `wrapped` their own key and `sealed` the blob."""
+
+    id: str
+    wrapped: bytes
+    sealed: bytes
 
 
 class Opened(NamedTuple):
@@ -94,8 +105,30 @@ class Vault:
         salt, content = plain[1 : 1 + _SALT], plain[1 + _SALT :]
         return Opened(salt, content if plain[:1] == _WITH_CONTENT else None)
 
-    def _wrapping(self, decision_id: DecisionId) -> AESGCM:
-        return AESGCM(hmac(self._master, b"transom/wrap/1\n" + decision_id.encode(), "sha256"))
+    def seal_facts(self, facts: bytes) -> SealedFacts:
+        """Commit to what policy was asked, and seal it under a key of its own."""
+        fresh = os.urandom(_SALT + _KEY + 2 * _NONCE)
+        salt, raw, nonces = fresh[:_SALT], fresh[_SALT : _SALT + _KEY], fresh[_SALT + _KEY :]
+        id_ = commitment(salt, facts)
+        wrapped = nonces[:_NONCE] + self._wrapping(id_).encrypt(nonces[:_NONCE], raw, None)
+        return SealedFacts(id_, wrapped, nonces[_NONCE:] + AESGCM(raw).encrypt(nonces[_NONCE:], salt + facts, _FACTS))
+
+    def open_facts(self, sealed: SealedFacts) -> bytes:
+        """Open facts. Raises `LedgerError` where key, blob and commitment do not belong together."""
+        try:
+            raw = self._wrapping(sealed.id).decrypt(sealed.wrapped[:_NONCE], sealed.wrapped[_NONCE:], None)
+            plain = AESGCM(raw).decrypt(sealed.sealed[:_NONCE], sealed.sealed[_NONCE:], _FACTS)
+        except (InvalidTag, ValueError) as error:
+            raise LedgerError(
+                "What policy was asked cannot be opened: it was altered, or sealed under another master key. Restore "
+                "master.key or the database from a backup of the same day."
+            ) from error
+        if commitment(plain[:_SALT], plain[_SALT:]) != sealed.id:
+            raise LedgerError("What policy was asked is not what the decision committed to: it was altered.")
+        return plain[_SALT:]
+
+    def _wrapping(self, of: str) -> AESGCM:
+        return AESGCM(hmac(self._master, b"transom/wrap/1\n" + of.encode(), "sha256"))
 
 
 def commitment(salt: bytes, content: bytes) -> str:

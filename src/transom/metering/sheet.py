@@ -33,11 +33,10 @@ class PriceSheet:
         for version in versions:
             for target in version.route:
                 self._look_up(version, target, sellers.get(target.upstream))
-        self.digest: Digest = digest(
-            _canonical.encode(
-                {f"{name} {target.upstream} {target.model}": prices for (name, target), prices in self._prices.items()}
-            )
+        self.source: bytes = _canonical.encode(
+            {f"{name} {target.upstream} {target.model}": prices for (name, target), prices in self._prices.items()}
         )
+        self.digest: Digest = digest(self.source)
 
     def _look_up(self, version: Version, target: Target, seller: Seller | None) -> None:
         own = () if seller is None else seller.prices.get(target.model, ())

@@ -1,7 +1,7 @@
 """Policies from their files: all or nothing. Whoever reloads keeps the running set where this raises."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cedarpy
@@ -70,6 +70,23 @@ def load_policies(
     if problems:
         raise ConfigErrors(problems)
     return Policies(policies, texts)
+
+
+def reread_policies(texts: Mapping[str, str], schema: str) -> Policies:
+    """Make policies again out of texts that were in force once, by file name, and of the schema of then.
+
+    They are not held to what there is now: models, safeguards and words of today. Raises `ConfigError`.
+    """
+    policies: list[Policy] = []
+    for name, source in texts.items():
+        file = _File(name, source)
+        try:
+            for statement in text.statements(source):
+                (node,) = cedarpy.policies_to_pst(statement.text).static_policies.values()
+                policies.append(_policy(file, statement, node))
+        except (text.BadText, ValueError, KeyError) as error:
+            raise ConfigError(f"cannot be read as policies: {error}.", file=name) from error
+    return Policies(policies, texts, schema)
 
 
 def _read(file: _File, known: Known) -> Iterator[Policy | ConfigError]:

@@ -3,7 +3,8 @@
 A ruling is remembered under exactly what Cedar saw, so a remembered one is the one that Cedar would give again.
 """
 
-from collections.abc import Iterable, Mapping
+import importlib.metadata
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
@@ -22,6 +23,9 @@ ERROR = "error:"
 
 An `@id` holds no colon, so none can be taken for an error.
 """
+
+ENGINE = f"cedarpy {importlib.metadata.version('cedarpy')}"
+"""What evaluates policies."""
 
 _GENERATION = 8_192
 _Key = tuple[Caller, str, str, str, str, Context]
@@ -42,6 +46,18 @@ class Policy(msgspec.Struct, frozen=True):
     """It may rule otherwise for another upstream of the same route."""
 
 
+class Question(msgspec.Struct, frozen=True):
+    """What Cedar is asked, whole: from this and a set of policies follows the ruling. `engine` is what was asked."""
+
+    principal: str
+    action: str
+    resource: tuple[str, str]
+    """Its type and id."""
+    context: Mapping[str, object]
+    entities: Sequence[Mapping[str, object]]
+    engine: str
+
+
 class Policies:
     """A set of policies that never changes; a reload makes another.
 
@@ -50,16 +66,17 @@ class Policies:
     keeps `source` and `texts` under their digests can have an old request ruled again.
     """
 
-    def __init__(self, policies: Iterable[Policy], texts: Mapping[str, str]) -> None:
-        schema = digest(SCHEMA.encode())
+    def __init__(self, policies: Iterable[Policy], texts: Mapping[str, str], schema_text: str = SCHEMA) -> None:
+        """`texts`: the files' by name. `schema_text`: an older one, for policies that are read again."""
+        schema = digest(schema_text.encode())
         self.policies = MappingProxyType({policy.id: policy for policy in policies})
         self.files = MappingProxyType({name: digest(text.encode()) for name, text in sorted(texts.items())})
-        self.texts = MappingProxyType({schema: SCHEMA, **{self.files[name]: text for name, text in texts.items()}})
+        self.texts = MappingProxyType({schema: schema_text, **{self.files[name]: text for name, text in texts.items()}})
         self.source = rfc8785.dumps({"files": {**self.files}, "schema": schema})
         self.digest = digest(self.source)
         self.ask_region = any(policy.asks_region for policy in self.policies.values())
         """Whether a ruling may differ between upstreams of one route."""
-        self._schema = cedarpy.Schema.from_str(SCHEMA)
+        self._schema = cedarpy.Schema.from_str(schema_text)
         nodes = {policy.id: policy.node for policy in self.policies.values()}
         self._cedar = cedarpy.PolicySet.from_pst(pst.PolicySet(templates={}, static_policies=nodes, template_links=()))
         self._young: dict[_Key, Ruling] = {}
@@ -93,35 +110,41 @@ class Policies:
 
     def evaluate(self, caller: Caller, action: str, resource: Resource, context: Context) -> Ruling:
         """Rule as `rule` does, from nothing remembered."""
+        return self.answer(_asked(caller, action, resource, context))
+
+    def answer(self, asked: bytes) -> Ruling:
+        """Rule on a question as it was written down: the `asked` of another ruling. Raises `TransomError`."""
+        question = msgspec.json.decode(asked, type=Question)
+        type_, id_ = question.resource
         try:
-            entities = cedarpy.Entities.from_json_str(_entities(caller, resource), self._schema)
+            entities = cedarpy.Entities.from_json_str(msgspec.json.encode(question.entities).decode(), self._schema)
         except ValueError as error:
-            raise TransomError(f"Policies cannot rule on {resource.type} {resource.id}: {error}") from error
+            raise TransomError(f"Policies cannot rule on {type_} {id_}: {error}") from error
         found = cedarpy.is_authorized(
             {
-                "principal": {"type": "Caller", "id": caller.id},
-                "action": {"type": "Action", "id": action},
-                "resource": {"type": resource.type, "id": resource.id},
-                "context": msgspec.to_builtins(context),
+                "principal": {"type": "Caller", "id": question.principal},
+                "action": {"type": "Action", "id": question.action},
+                "resource": {"type": type_, "id": id_},
+                "context": question.context,
             },
             self._cedar,
             entities,
             self._schema,
         )
         if found.decision is cedarpy.Decision.NoDecision:
-            raise TransomError(f"Policies cannot rule on {action} of {resource.type}: {found.diagnostics.errors}")
-        return self._ruling(found)
+            raise TransomError(f"Policies cannot rule on {question.action} of {type_}: {found.diagnostics.errors}")
+        return self._ruling(found, asked)
 
-    def _ruling(self, found: cedarpy.AuthzResult) -> Ruling:
+    def _ruling(self, found: cedarpy.AuthzResult, asked: bytes) -> Ruling:
         reasons = tuple(sorted(found.diagnostics.reasons))
         if found.diagnostics.errors:
             forbids = () if found.allowed else reasons
             failed = {ERROR + _failed_policy(message) for message in found.diagnostics.errors}
-            return Ruling("forbid", tuple(sorted({*forbids, *failed})), Obligations(), self.digest)
+            return Ruling("forbid", tuple(sorted({*forbids, *failed})), Obligations(), self.digest, asked)
         if not found.allowed:
-            return Ruling("forbid", reasons, Obligations(), self.digest)
+            return Ruling("forbid", reasons, Obligations(), self.digest, asked)
         obligations = combine(self.policies[reason].obligations for reason in reasons)
-        return Ruling("permit", reasons, obligations, self.digest)
+        return Ruling("permit", reasons, obligations, self.digest, asked)
 
 
 def combine(obligations: Iterable[Obligations]) -> Obligations:
@@ -138,7 +161,7 @@ def combine(obligations: Iterable[Obligations]) -> Obligations:
     )
 
 
-def _entities(caller: Caller, resource: Resource) -> str:
+def _asked(caller: Caller, action: str, resource: Resource, context: Context) -> bytes:
     groups = [{"type": "Group", "id": group} for group in caller.groups]
     asking = {
         "kind": caller.kind,
@@ -150,7 +173,10 @@ def _entities(caller: Caller, resource: Resource) -> str:
         {"uid": {"type": "Caller", "id": caller.id}, "attrs": asking, "parents": groups},
         {"uid": {"type": resource.type, "id": resource.id}, "attrs": dict(resource.attributes), "parents": []},
     ]
-    return msgspec.json.encode(entities).decode()
+    said = msgspec.to_builtins(context)
+    return msgspec.json.encode(
+        Question(caller.id, action, (resource.type, resource.id), said, entities, ENGINE), order="sorted"
+    )
 
 
 def _failed_policy(message: str) -> str:

@@ -44,7 +44,8 @@ class Registry:
         self.versions = versions
         self.routings = routings
         """How each version's route is gone along."""
-        self.digest: Digest = digest(_canonical.encode({version.name: version.digest for version in versions}))
+        self.source: bytes = _canonical.encode({version.name: version.digest for version in versions})
+        self.digest: Digest = digest(self.source)
         self._by_name: dict[str, Version] = {version.name: version for version in versions} | dict(in_service)
 
     def find(self, requested: RequestedModel) -> Version | None:
@@ -145,7 +146,8 @@ def _build(
     name = VersionName(f"{model}@{number or '1'}")
     openness = _WEIGHTS_TO_OPENNESS[settings.weights]
     route_regions = tuple(sorted({regions[each.upstream] for each in route if each.upstream in regions}))
-    version_digest = digest(_canonical.encode({"name": name, "settings": settings, "regions": route_regions}))
+    declared = _canonical.encode({"name": name, "settings": settings, "regions": route_regions})
+    version_digest = digest(declared)
     attributes: dict[str, AttributeValue] = {
         "name": model,
         "version": number or "1",
@@ -180,6 +182,7 @@ def _build(
         digest=version_digest,
         resource=Resource("Model", name, attributes, version_digest),
         hidden_reasoning=settings.hidden_reasoning,
+        declared=declared,
     )
 
 

@@ -33,11 +33,10 @@ class Safeguards:
     def __init__(self, known: tuple[Safeguard, ...], settings: Mapping[str, SafeguardSettings]) -> None:
         self._known = {safeguard.name: safeguard for safeguard in known if safeguard.name in settings}
         self._settings = settings
-        self.digest: Digest = digest(
-            msgspec.json.encode(
-                {name: [safeguard.version, settings[name]] for name, safeguard in self._known.items()}, order="sorted"
-            )
+        self.source: bytes = msgspec.json.encode(
+            {name: [safeguard.version, settings[name]] for name, safeguard in self._known.items()}, order="sorted"
         )
+        self.digest: Digest = digest(self.source)
 
     @property
     def names(self) -> frozenset[str]:
