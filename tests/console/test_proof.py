@@ -170,6 +170,18 @@ def test_without_ed25519_it_says_that_the_signature_is_not_checked(page: Browser
     assert len(steps(page, "unknown")) == 1
 
 
+def test_where_browsers_do_not_compute_it_says_so(page: Browser, door: Door, decision: str) -> None:
+    """As on a page that came by plain HTTP from another machine."""
+    hide = "Object.defineProperty(Crypto.prototype, 'subtle', { value: undefined });"
+    added = page.command("Page.addScriptToEvaluateOnNewDocument", source=hide)
+    try:
+        page.go(f"{door.server.url}/decisions/{decision}")
+        assert "only on pages that came by https or from this machine" in page.text("#check")
+        assert not page.script("return document.querySelector('[data-check]').checkVisibility()")
+    finally:
+        page.command("Page.removeScriptToEvaluateOnNewDocument", identifier=added["identifier"])
+
+
 def test_a_closed_log_is_read_with_the_session(
     chromium: Browser, tmp_path_factory: pytest.TempPathFactory, upstream: Upstream
 ) -> None:

@@ -51,6 +51,16 @@ def test_a_token_opens_what_its_groups_may(door: Server, provider: Provider) -> 
         assert not any(word in str(entry) for word in ("Ada Byron", "oidc:", provider.issuer))
 
 
+def test_a_subject_has_the_receipts_of_their_own(door: Server, provider: Provider) -> None:
+    """Whichever worker answers, and under whichever of their tokens."""
+    decision = door.chat("open", provider.token("ada", "staff")).decision
+    for number in range(2 * WORKERS):
+        found = door.get(f"/receipts/{decision}", provider.token("ada", "staff", jti=f"{number}"))
+        assert found.status == 200
+        assert "prompt-salt" in found.text
+    assert door.get(f"/receipts/{decision}", provider.token("eve", "staff")).status == 404
+
+
 def test_one_subject_is_one_caller_whatever_the_token(door: Server, provider: Provider) -> None:
     answers = [door.chat("open", provider.token("same", "staff", jti=f"{number}")) for number in range(2)]
     answers.append(door.chat("open", provider.token("other", "staff")))

@@ -21,6 +21,7 @@ from transom.ledger.entry import (
     decode,
 )
 from transom.ledger.keys import LedgerKeys
+from transom.ledger.portable import Portable
 from transom.ledger.proof import prove, verify_proof
 from transom.ledger.seal import Vault, commitment
 from transom.ledger.store import leaf_index
@@ -34,7 +35,7 @@ class Inclusion(msgspec.Struct, frozen=True):
     index: int
     size: int
     proof: str
-    """A file in C2SP's tlog-proof format; it verifies with the log's vkey alone."""
+    """A file in C2SP's tlog-proof format, the entry in it; it verifies with the log's vkey alone."""
     verified: bool
 
 
@@ -122,7 +123,7 @@ def _inclusion(connection: Connection, objects: Objects, keys: LedgerKeys, row: 
         checkpoint = verify_proof(proof, row.body, keys.signer.verifier)
     except LedgerError:
         return Inclusion(index, 0, proof.text, verified=False)
-    return Inclusion(index, checkpoint.size, proof.text, verified=True)
+    return Inclusion(index, checkpoint.size, Portable(proof=proof, entry=row.body.decode()).text, verified=True)
 
 
 def _content(
