@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import msgspec
@@ -61,3 +62,32 @@ def test_a_reference_is_exactly_one_of_two(given: object) -> None:
 def test_a_digest_is_the_sha_256() -> None:
     # FIPS 180-4's own example of one block.
     assert digest(b"abc") == "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_secret_comes_from_a_command_trimmed_and_without_a_shell() -> None:
+    ref = SecretRef(command=(sys.executable, "-c", f"print('  {SECRET} ')", "; exit 1"))
+    assert ref.resolve("ledger.key") == SECRET
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        (f"import sys; print('{SECRET}'); print('{SECRET}', file=sys.stderr); sys.exit(3)", "exit status 3"),
+        ("print()", "printed nothing"),
+        ("import sys; sys.stdout.buffer.write(b'\\xff')", "UnicodeDecodeError"),
+    ],
+)
+def test_a_command_that_gives_no_secret_is_named_and_shows_nothing(program: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        SecretRef(command=(sys.executable, "-c", program)).resolve("ledger.key")
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+    with pytest.raises(ConfigError, match=r"/nowhere/vault gives no secret \(No such file"):
+        SecretRef(command=("/nowhere/vault",)).resolve("ledger.key")
+
+
+def test_a_secret_is_named_once() -> None:
+    wrong: list[dict[str, object]] = [{}, {"env": "A", "file": "b"}, {"file": "b", "command": ["c"]}, {"command": []}]
+    for fields in wrong:
+        with pytest.raises(msgspec.ValidationError, match="exactly one of"):
+            msgspec.convert(fields, SecretRef)

@@ -224,7 +224,7 @@ def _put_home(home: Home, folder: Path, keys: Path | None, *, kept_settings: boo
 
 def _check_ours(stores: Stores, manifest: Manifest, published: bytes | None) -> None:
     """See that keys and backup belong together, and that nobody outside has seen more of this log than it holds."""
-    if stores.keys.vkey != manifest.vkey:
+    if manifest.vkey not in {each.vkey for each in stores.keys.verifiers}:
         raise StartError(
             f"{stores.home.data / 'keys'} holds the keys of another door ({stores.keys.vkey}); the backup is of "
             f"{manifest.vkey}. Put that door's keys there."

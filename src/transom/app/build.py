@@ -73,7 +73,8 @@ def open_stores(home: Home, workers: int | None = None) -> Stores:
     """
     settings = read_settings(home, workers)
     database = open_declared_database(home, settings)
-    keys = load_or_create(home.data / "keys", settings.ledger.origin)
+    with settings.source.placing():
+        keys = load_or_create(home.data / "keys", settings.ledger.origin, settings.ledger.sources)
     return Stores(
         home=home,
         settings=settings,

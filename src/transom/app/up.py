@@ -14,6 +14,7 @@ from transom.app.engine_news import EngineLink, EngineNews
 from transom.app.home import Home, prepare
 from transom.app.serve import serve
 from transom.app.server import listen
+from transom.app.signer import settle
 from transom.app.workers import Workers
 from transom.callers.issue import Issued, list_keys
 from transom.decisions.governance import TERMINAL, issue_key
@@ -49,9 +50,11 @@ async def up(home: Home, screen: Screen, *, port: int | None, workers: int | Non
     Raises `ConfigErrors`, `StartError`, `StorageError`, `LedgerError` where it cannot start.
     """
     prepare(home)
-    with _only_one(home):
+    with only_one(home):
         stores = open_stores(home, workers)
         try:
+            migrate(stores.database)
+            stores = settle(stores)
             await _up(stores, screen, port, workers)
         finally:
             stores.close()
@@ -62,7 +65,6 @@ _INSTALL = "Install it with `pip install 'transom[local]'` and start again, or r
 
 async def _up(stores: Stores, screen: Screen, port: int | None, workers: int | None) -> None:
     settings, home = stores.settings, stores.home
-    migrate(stores.database)
     count = settings.server.workers if workers is None else workers
     listener = _listen(settings.server.host, settings.server.port if port is None else port)
     wanted = settings.engine_wanted and settings.engine.wanted()
@@ -129,7 +131,7 @@ def _first_key(stores: Stores) -> Issued | None:
 
 
 @contextlib.contextmanager
-def _only_one(home: Home) -> Iterator[None]:
+def only_one(home: Home) -> Iterator[None]:
     """Hold the home's lock. It ends with this process, however that ends."""
     with home.lock.open("a") as file:
         try:

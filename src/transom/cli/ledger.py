@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from transom.app.signer import rotate
+from transom.app.up import only_one
 from transom.cli import monitor
 from transom.cli.common import AsJson, console, print_json, stores
 from transom.ledger import schemas
@@ -55,6 +57,29 @@ def vkey(
             print(cosigner.verifier.vkey)
         else:
             print(opened.keys.vkey)
+
+
+@app.command("rotate-key")
+def rotate_key(
+    new_key: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="Where ledger.key names another place: the next key's file, made if missing."
+        ),
+    ] = None,
+) -> None:
+    """Have another key sign the log from the next start on, endorsed in it by the one before. Stop the door first."""
+    with stores() as opened, only_one(opened.home):
+        vkey = rotate(opened, new_key)
+    console.print(
+        "The log's next checkpoint is signed by another key. Give it to whoever verifies the log:", soft_wrap=True
+    )
+    print(vkey)
+    console.print("Who trusts the one before finds it endorsed in the log.", soft_wrap=True)
+    if new_key is not None:
+        console.print(
+            f"Bring {new_key} to where ledger.key says before the next start, and delete the file.", soft_wrap=True
+        )
 
 
 def _facts(report: Report) -> dict[str, object]:

@@ -16,6 +16,7 @@ from transom.errors import LedgerError, StorageError
 from transom.ledger.cosign import parse_witness_vkey
 from transom.ledger.entry import timestamp
 from transom.ledger.monitor import Step, Trusted, follow
+from transom.ledger.note import Verifier, parse_vkey
 from transom.ledger.remote import open_source
 
 ALARM: Final = 2
@@ -45,7 +46,9 @@ def monitor(
 
     Run it where the log's operator cannot reach the state file. A closed log's key is read from TRANSOM_KEY.
     """
-    trusted = Trusted(read_verifiers(vkey), [parse_witness_vkey(each) for each in witness or ()], quorum)
+    trusted = Trusted(
+        [*read_verifiers(vkey), *_learned(state)], [parse_witness_vkey(each) for each in witness or ()], quorum
+    )
     if quorum > len(trusted.witnesses):
         raise LedgerError(f"A quorum of {quorum} needs as many witnesses: name each with --witness.")
     if webhook is not None and not webhook.startswith(("http://", "https://")):
@@ -61,6 +64,7 @@ def monitor(
         else:
             if step.alarm is not None:
                 raise typer.Exit(_alarm(where, step, state, evidence, webhook))
+            trusted = trusted._replace(keys=[*trusted.keys, *step.learned])
             problem = _report(step, quorum)
             if once:
                 raise typer.Exit(1 if problem else 0)
@@ -72,9 +76,23 @@ def _look(where: str, trusted: Trusted, state: Path) -> Step:
     kept = state.read_text(encoding="utf-8") if state.exists() else None
     with open_source(where, os.environ.get("TRANSOM_KEY")) as source:
         step = follow(source.get, trusted, kept)
+    if step.learned and step.alarm is None:
+        # Kept before the checkpoint that needs them.
+        vkeys = [each.vkey for each in (*_learned(state), *step.learned)]
+        _write(_learned_file(state), "".join(f"{each}\n" for each in vkeys))
     if step.alarm is None and not step.stale and step.note != kept:
         _write(state, step.note)
     return step
+
+
+def _learned_file(state: Path) -> Path:
+    return state.with_name(f"{state.name}.vkeys")
+
+
+def _learned(state: Path) -> list[Verifier]:
+    """Read the keys that were learned from the log itself."""
+    file = _learned_file(state)
+    return [parse_vkey(line) for line in file.read_text(encoding="utf-8").split()] if file.exists() else []
 
 
 def _report(step: Step, quorum: int) -> bool:
@@ -82,6 +100,8 @@ def _report(step: Step, quorum: int) -> bool:
     checkpoint = step.checkpoint
     who = f", cosigned by {', '.join(step.cosigned)}" if step.cosigned else ""
     console.print(f"{_now()} {checkpoint.size} entries, root {checkpoint.root.hex()}{who}", soft_wrap=True)
+    for key in step.learned:
+        console.print(f"  The log's key was rotated: the one that was trusted endorses {key.vkey}", soft_wrap=True)
     if step.stale:
         console.print("  This is older than what was seen before: some cache shows it.", style="yellow")
     if step.unwitnessed:

@@ -120,7 +120,7 @@ def _inclusion(connection: Connection, objects: Objects, keys: LedgerKeys, row: 
     if proof is None:
         return None
     try:
-        checkpoint = verify_proof(proof, row.body, keys.signer.verifier)
+        checkpoint = verify_proof(proof, row.body, *keys.verifiers)
     except LedgerError:
         return Inclusion(index, 0, proof.text, verified=False)
     return Inclusion(index, checkpoint.size, Portable(proof=proof, entry=row.body.decode()).text, verified=True)

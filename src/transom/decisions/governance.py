@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from transom.callers import block, issue
 from transom.decisions.store import EntryRow, await_inserts, insert_entries
-from transom.ledger.acts import KeyEntry, ModelEntry, SubjectEntry
+from transom.ledger.acts import KeyEntry, ModelEntry, SignerEntry, SubjectEntry
 from transom.ledger.entry import decode, encode, new_id, timestamp
 from transom.ledger.keys import LedgerKeys
 from transom.ledger.store import acts
@@ -91,6 +91,32 @@ def record_models(
             entries.append(_model(now, keys, "changed", name, by, version))
     insert_entries(connection, [EntryRow(None, "model/1", "terminal", encode(entry)) for entry in entries])
     return entries
+
+
+def newest_signer(connection: Connection) -> str | None:
+    """Give the public key that signs the log, by what the log itself says last; `None` where it says nothing yet."""
+    vkey = None
+    for body in acts(connection, "signer/1"):
+        act = decode(body)
+        assert isinstance(act, SignerEntry)
+        vkey = act.vkey
+    return vkey
+
+
+def record_signer(
+    connection: Connection, keys: LedgerKeys, vkey: str, *, by: CallerId, endorsement: str | None = None
+) -> None:
+    """Record which key signs the log from here on: the first one, or one that the one before it endorses."""
+    now = time.time_ns() // 1_000_000
+    entry = SignerEntry(
+        id=new_id(now),
+        at=timestamp(now),
+        event="begun" if endorsement is None else "rotated",
+        vkey=vkey,
+        endorsement=endorsement,
+        by=keys.pseudonym(by),
+    )
+    insert_entries(connection, [EntryRow(None, "signer/1", "terminal", encode(entry))])
 
 
 def _model(

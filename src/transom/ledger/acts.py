@@ -16,6 +16,7 @@ from transom.ledger.fields import (
     DigestText,
     EntryHead,
     EntryPart,
+    SignatureText,
     SubjectText,
     Time,
     VersionText,
@@ -193,6 +194,8 @@ class SignerEntry(EntryHead, frozen=True, kw_only=True, tag="signer/1"):
 
     event: Literal["begun", "rotated"]
     vkey: str
+    endorsement: SignatureText | None = None
+    """Of the new key by the one before it (`ledger.rotation`), where it takes that one's place."""
     after: DigestText | None = None
     """Of the last checkpoint of the log that this one goes on from, where it goes on from another."""
     by: SubjectText

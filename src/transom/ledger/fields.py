@@ -20,6 +20,8 @@ Time: TypeAlias = Annotated[str, msgspec.Meta(pattern=_TIME)]
 DigestText: TypeAlias = Annotated[Digest, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
 CommitmentText: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
 """32 bytes in base64: `ledger.seal.commitment`."""
+SignatureText: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/]{91}=\Z")]
+"""A signed note's signature in base64: 4 bytes of its key's id and 64 of Ed25519."""
 Amount: TypeAlias = Annotated[str, msgspec.Meta(pattern=AMOUNT)]
 """Decimal text, without an exponent."""
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]

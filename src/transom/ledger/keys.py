@@ -1,4 +1,4 @@
-"""The ledger's secrets, each in a file of its own: made at first use, never changed.
+"""The ledger's secrets, each in a file of its own, or wherever the settings say: made at first use.
 
 - `ledger.key` signs checkpoints. Whoever has it can write another log under this name.
 - `master.key` opens every prompt and answer that is kept. Losing it erases them all.
@@ -13,24 +13,47 @@ import hmac
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from transom.config.secrets import SecretRef
 from transom.errors import LedgerError
 from transom.ledger.cosign import Cosigner, parse_witness_private
-from transom.ledger.note import Signer, Verifier, parse_private
+from transom.ledger.note import Signer, Verifier, parse_private, parse_vkey
 from transom.values import CallerId, Pseudonym
 
 DEFAULT_ORIGIN: Final = "transom.local/ledger"
+LOG_KEY: Final = "ledger.key"
+NEXT_KEY: Final = "ledger.key.next"
+"""The key that is to sign the log next, until it does."""
+RETIRED: Final = "ledger.vkeys"
+"""The public keys that signed this log before, one a line, the last one last."""
 _KEY: Final = 32
 
 
-class LedgerKeys:
-    """The opened secrets: `signer` (its name is the log's origin), `master_key`, and pseudonyms."""
+class KeySources(NamedTuple):
+    """Where the secrets are, where they are not in the keys' folder."""
 
-    def __init__(self, signer: Signer, master_key: bytes, pseudonym_key: bytes) -> None:
+    key: SecretRef | None = None
+    master_key: SecretRef | None = None
+    pseudonym_key: SecretRef | None = None
+
+
+_IN_THE_FOLDER: Final = KeySources()
+
+
+class LedgerKeys:
+    """The opened secrets: `signer` (its name is the log's origin), `master_key`, and pseudonyms.
+
+    `retired`: the public keys that signed this log before.
+    """
+
+    def __init__(
+        self, signer: Signer, master_key: bytes, pseudonym_key: bytes, retired: Sequence[Verifier] = ()
+    ) -> None:
         self.signer = signer
+        self._retired = tuple(each for each in retired if each.vkey != signer.verifier.vkey)
         self.master_key = master_key
         self._pseudonym_key = pseudonym_key
 
@@ -47,7 +70,7 @@ class LedgerKeys:
     @property
     def verifiers(self) -> tuple[Verifier, ...]:
         """Every public key of this log, the one that signs it now first: each verifies what was signed under it."""
-        return (self.signer.verifier,)
+        return (self.signer.verifier, *self._retired)
 
     def derive(self, purpose: bytes) -> bytes:
         """Give 32 bytes for one purpose (HMAC-SHA-256 of the master key): the same in every process of this door."""
@@ -58,29 +81,72 @@ class LedgerKeys:
         return Pseudonym("p_" + hmac.digest(self._pseudonym_key, caller.encode(), "sha256").hex()[:20])
 
 
-def load_or_create(folder: Path, origin: str = DEFAULT_ORIGIN) -> LedgerKeys:
+def load_or_create(folder: Path, origin: str = DEFAULT_ORIGIN, sources: KeySources = _IN_THE_FOLDER) -> LedgerKeys:
     """Open the ledger's keys in `folder`, making folder (0700) and files (0600) that do not exist yet.
 
-    Raises `LedgerError` where others may read them, a file is damaged, or the log has another origin.
+    Those that `sources` names are read from there, once, and never made. Raises `LedgerError` where others may read
+    them, one is damaged, or the log has another origin; `ConfigError` where a source gives none.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_if_open_to_others(folder, "700")
-        text = _read_or_create(folder / "ledger.key", lambda: Signer(origin, secrets.token_bytes(_KEY)).private_text)
-        master = _secret(folder / "master.key")
-        pseudonym = _secret(folder / "pseudonym.key")
+        if sources.key is None:
+            where = str(folder / LOG_KEY)
+            text = _read_or_create(folder / LOG_KEY, lambda: Signer(origin, secrets.token_bytes(_KEY)).private_text)
+        else:
+            where = "ledger.key"
+            text = sources.key.resolve(where)
+        master = _secret(folder / "master.key", sources.master_key, "ledger.master_key")
+        pseudonym = _secret(folder / "pseudonym.key", sources.pseudonym_key, "ledger.pseudonym_key")
+        retired = read_retired(folder)
     except OSError as error:
         raise LedgerError(
             f"{folder}: the ledger's keys cannot be read or made ({error.strerror}). "
             "Let the user that runs Transom own this folder and its files."
         ) from error
-    signer = _signer(folder / "ledger.key", text)
+    signer = _signer(where, text)
     if signer.name != origin:
         raise LedgerError(
-            f"{folder / 'ledger.key'} is the key of the log {signer.name!r}, but the settings name it {origin!r}. "
+            f"{where} is the key of the log {signer.name!r}, but the settings name it {origin!r}. "
             f"Set ledger.origin to {signer.name!r}; another name needs another key and another, empty database."
         )
-    return LedgerKeys(signer, master, pseudonym)
+    return LedgerKeys(signer, master, pseudonym, retired)
+
+
+def read_retired(folder: Path) -> list[Verifier]:
+    """Give the public keys that signed this log before, the last one first. Raises `LedgerError`."""
+    file = folder / RETIRED
+    try:
+        lines = file.read_text(encoding="utf-8").split() if file.exists() else []
+        return [parse_vkey(line) for line in reversed(lines)]
+    except (OSError, UnicodeDecodeError, LedgerError) as error:
+        raise LedgerError(f"{file}: {error} Restore the file from a backup.") from error
+
+
+def retire(folder: Path, verifier: Verifier) -> None:
+    """Keep a public key among those that signed this log before: durable on return, and again harmless."""
+    lines = [each.vkey for each in reversed(read_retired(folder))]
+    if verifier.vkey not in lines:
+        _replace(folder / RETIRED, "".join(f"{line}\n" for line in [*lines, verifier.vkey]))
+
+
+def next_signer(file: Path, origin: str) -> Signer:
+    """Open the key that is to sign the log next, made where there is none yet. Raises `LedgerError`."""
+    try:
+        signer = _signer(
+            str(file), _read_or_create(file, lambda: Signer(origin, secrets.token_bytes(_KEY)).private_text)
+        )
+    except OSError as error:
+        raise LedgerError(f"{file}: it cannot be read or made ({error.strerror}).") from error
+    if signer.name != origin:
+        raise LedgerError(f"{file} is a key of {signer.name!r}, and the log is {origin!r}. Name another file.")
+    return signer
+
+
+def take_up_next(folder: Path) -> None:
+    """Put the next key in the place of the one that signs now, whose secret is gone with that. Durable on return."""
+    (folder / NEXT_KEY).replace(folder / LOG_KEY)
+    _fsync_folder(folder)
 
 
 def load_or_create_witness(folder: Path, name: str) -> Cosigner:
@@ -102,21 +168,25 @@ def load_or_create_witness(folder: Path, name: str) -> Cosigner:
     return cosigner
 
 
-def _signer(file: Path, text: str) -> Signer:
+def _signer(where: str, text: str) -> Signer:
     try:
         return parse_private(text)
     except LedgerError as error:
-        raise LedgerError(f"{file}: {error} Restore the file from a backup.") from None
+        raise LedgerError(f"{where}: {error} Restore it from a backup.") from None
 
 
-def _secret(file: Path) -> bytes:
-    text = _read_or_create(file, lambda: base64.b64encode(secrets.token_bytes(_KEY)).decode())
+def _secret(file: Path, source: SecretRef | None, setting: str) -> bytes:
+    if source is None:
+        where = str(file)
+        text = _read_or_create(file, lambda: base64.b64encode(secrets.token_bytes(_KEY)).decode())
+    else:
+        where, text = setting, source.resolve(setting)
     try:
         key = base64.b64decode(text, validate=True)
     except binascii.Error:
         key = b""
     if len(key) != _KEY:
-        raise LedgerError(f"{file}: this is not base64 of {_KEY} bytes. Restore the file from a backup.")
+        raise LedgerError(f"{where}: this is not base64 of {_KEY} bytes. Restore it from a backup.")
     return key
 
 
@@ -142,11 +212,23 @@ def _create(file: Path, text: str) -> None:
     finally:
         draft.unlink()
     # A crash before the folder is synced may lose the file's name. Nothing was signed or sealed under it yet.
-    parent = os.open(file.parent, os.O_RDONLY)
+    _fsync_folder(file.parent)
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file whole or not at all, in place of any that is there."""
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    _create(draft, text)
+    draft.replace(file)
+    _fsync_folder(file.parent)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(parent)
+        os.fsync(descriptor)
     finally:
-        os.close(parent)
+        os.close(descriptor)
 
 
 def _refuse_if_open_to_others(path: Path, mode: str) -> None:

@@ -11,6 +11,7 @@ from transom.ledger.checkpoint import Checkpoint, parse_checkpoint
 from transom.ledger.cosign import CosignatureVerifier, cosignatures
 from transom.ledger.note import Verifier, open_note, split_note
 from transom.ledger.proof import TileReader, consistency, verify_consistency
+from transom.ledger.rotation import learn
 from transom.ledger.tiles import CHECKPOINT
 
 Get = Callable[[str], bytes | None]
@@ -40,6 +41,8 @@ class Step(NamedTuple):
     """The names of the witnesses whose cosignatures were verified."""
     unwitnessed: bool = False
     """Fewer than the quorum have cosigned it."""
+    learned: tuple[Verifier, ...] = ()
+    """Keys of the log that a trusted one has endorsed since: to be trusted from now on."""
 
 
 def follow(get: Get, trusted: Trusted, kept: str | None) -> Step:
@@ -56,19 +59,19 @@ def follow(get: Get, trusted: Trusted, kept: str | None) -> Step:
     found = parse_checkpoint(text)
     step = Step(found, note.decode())
     # 2. Signed by the log's key, of the log's name.
+    before = None if kept is None else parse_checkpoint(split_note(kept.encode())[0])
     try:
-        open_note(note, trusted.keys)
+        learned = _signed(get, note, found, trusted.keys, before)
         cosigned = cosignatures(note, trusted.witnesses)
     except LedgerError as error:
         return step._replace(alarm=str(error))
     if found.origin != trusted.keys[0].name:
         return step._replace(alarm=f"The checkpoint is of the log {found.origin!r}, not of {trusted.keys[0].name!r}.")
     names = tuple(sorted(each.witness for each in cosigned))
-    step = step._replace(cosigned=names, unwitnessed=len(names) < trusted.quorum)
+    step = step._replace(cosigned=names, unwitnessed=len(names) < trusted.quorum, learned=learned)
     # 3. It goes on from what was kept.
-    if kept is None:
+    if before is None:
         return step
-    before = parse_checkpoint(split_note(kept.encode())[0])
     if found.size < before.size:
         try:
             alarm = _compare(get, found, before)
@@ -76,6 +79,24 @@ def follow(get: Get, trusted: Trusted, kept: str | None) -> Step:
             alarm = f"The log had {before.size} entries and shows {found.size}, and no more what it had: {error}"
         return step._replace(alarm=alarm, stale=alarm is None)
     return step._replace(alarm=_compare(get, before, found))
+
+
+def _signed(
+    get: Get, note: bytes, found: Checkpoint, keys: Sequence[Verifier], before: Checkpoint | None
+) -> tuple[Verifier, ...]:
+    """Verify the log's signature; give the keys that had to be learned from the log for that. Raises `LedgerError`."""
+    try:
+        open_note(note, keys)
+    except LedgerError as error:
+        try:
+            learned = learn(get, found, keys) if before is None else learn(get, found, keys, before)
+        except LedgerError:
+            raise error from None
+        if not learned:
+            raise
+        open_note(note, [*keys, *learned])
+        return tuple(learned)
+    return ()
 
 
 def _compare(get: Get, old: Checkpoint, new: Checkpoint) -> str | None:

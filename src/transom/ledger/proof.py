@@ -227,15 +227,15 @@ def parse_proof(text: str) -> ProofFile:
     return proof
 
 
-def verify_proof(proof: ProofFile, entry: bytes, verifier: Verifier) -> Checkpoint:
+def verify_proof(proof: ProofFile, entry: bytes, *verifiers: Verifier) -> Checkpoint:
     """Give the checkpoint that `proof` shows `entry` to be in.
 
-    Raises `LedgerError` where the checkpoint is not signed by `verifier`, or the proof is not of this entry.
+    Raises `LedgerError` where the checkpoint is not signed by any of `verifiers`, or the proof is not of this entry.
     """
     # 1. The checkpoint is the log's own.
-    checkpoint = parse_checkpoint(open_note(proof.note.encode(), [verifier]))
-    if checkpoint.origin != verifier.name:
-        raise LedgerError(f"The checkpoint is of the log {checkpoint.origin!r}, not of {verifier.name!r}.")
+    checkpoint = parse_checkpoint(open_note(proof.note.encode(), verifiers))
+    if checkpoint.origin != verifiers[0].name:
+        raise LedgerError(f"The checkpoint is of the log {checkpoint.origin!r}, not of {verifiers[0].name!r}.")
     # 2. The entry is at this place of that log.
     if not verify_inclusion(leaf_hash(entry), proof.index, checkpoint.size, proof.hashes, checkpoint.root):
         raise LedgerError(

@@ -22,6 +22,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "Time": "time (RFC 3339, UTC, milliseconds)",
     "DigestText": "digest (`sha256:` and 64 hexadecimal digits)",
     "CommitmentText": "commitment (base64 of 32 bytes)",
+    "SignatureText": "signature (base64 of 4 bytes of the key's id and 64 of Ed25519)",
     "Amount": "amount (decimal text)",
     "SubjectText": "pseudonym (`p_` and 20 hexadecimal digits)",
     "Word": "word (small letters, digits, dashes)",

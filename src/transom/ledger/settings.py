@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from transom.config.secrets import SecretRef
 from transom.errors import LedgerError
 from transom.ledger.cosign import CosignatureVerifier, parse_witness_vkey
-from transom.ledger.keys import DEFAULT_ORIGIN
+from transom.ledger.keys import DEFAULT_ORIGIN, KeySources
 from transom.ledger.note import Verifier, check_name, parse_vkey
 
 
@@ -38,6 +39,12 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A scheme-less URL under which outsiders find the log (C2SP tlog-checkpoint)."""
     interval_seconds: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.25
     """How often what became durable is sequenced and signed."""
+    key: SecretRef | None = None
+    """The key that signs the log (C2SP signed-note's text of a secret key); left out, `data/keys/ledger.key`."""
+    master_key: SecretRef | None = None
+    """What opens everything that is kept: 32 bytes in base64; left out, `data/keys/master.key`."""
+    pseudonym_key: SecretRef | None = None
+    """What callers' pseudonyms are made with: 32 bytes in base64; left out, `data/keys/pseudonym.key`."""
     receipts: Literal["asked", "always"] = "asked"
     """Which answers carry a receipt: those whose caller asked for one, or all."""
     promise_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
@@ -49,6 +56,11 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long they are waited for before a checkpoint is published. Shorter than the sequencer's lease."""
     unwitnessed: Literal["publish", "hold"] = "publish"
     """What is done with a checkpoint that too few have cosigned."""
+
+    @property
+    def sources(self) -> KeySources:
+        """Where the keys are."""
+        return KeySources(self.key, self.master_key, self.pseudonym_key)
 
     def __post_init__(self) -> None:
         """Raise `ValueError`, which msgspec reports with the place in the file, where witnesses do not add up."""

@@ -21,6 +21,7 @@ from transom.ledger.note import Verifier, open_note, parse_vkey, split_note
 from transom.ledger.proof import TileReader
 from transom.ledger.remote import Source
 from transom.ledger.report import Report
+from transom.ledger.rotation import learn
 from transom.ledger.seal import Vault
 from transom.ledger.store import CheckpointRow
 from transom.ledger.tiles import CHECKPOINT, TILES, Tile, edge, pack, parse_path
@@ -40,12 +41,12 @@ Watch: TypeAlias = Callable[[int, Bundle], None]
 
 
 def verify_log(objects: Source, vkey: str, *, now_ms: int | None = None) -> Report:
-    """Verify a log from what is published alone, as anybody can who has its verifier key.
+    """Verify a log from what is published alone, as anybody can who has its verifier key, or one that it had before.
 
     Raises `LedgerError` only if `vkey` is malformed, `StorageError` if the store fails; the rest is in the report.
     """
     report = Report()
-    _verify_published(objects, parse_vkey(vkey), report, _now(now_ms))
+    _verify_published(objects, [parse_vkey(vkey)], report, _now(now_ms))
     return report
 
 
@@ -58,8 +59,8 @@ def verify_all(database: Database, objects: Objects, keys: LedgerKeys, *, now_ms
     # Read before the published one, which may only be newer.
     with database.begin(write=False) as connection:
         newest = store.last_checkpoint(connection)
-    rows = _RowCheck(database, keys.signer.verifier, report)
-    _verify_published(objects, keys.signer.verifier, report, _now(now_ms), rows.watch)
+    rows = _RowCheck(database, keys.verifiers, report)
+    _verify_published(objects, keys.verifiers, report, _now(now_ms), rows.watch)
     rows.finish(newest)
     verify_contents(database, Vault(keys.master_key), report)
     return report
@@ -93,7 +94,7 @@ def _size_of(note: bytes) -> int:
 
 
 def _verify_published(
-    objects: Source, verifier: Verifier, report: Report, now_ms: int, watch: Watch | None = None
+    objects: Source, verifiers: Sequence[Verifier], report: Report, now_ms: int, watch: Watch | None = None
 ) -> None:
     """Verify everything that is published."""
     # 1. The checkpoint is signed by the log's key.
@@ -102,13 +103,13 @@ def _verify_published(
         report.add("There is no checkpoint. Has a sequencer ever run?", CHECKPOINT)
         return
     try:
-        checkpoint = parse_checkpoint(open_note(note, [verifier]))
+        checkpoint = parse_checkpoint(_opened(objects, note, verifiers))
     except LedgerError as error:
         report.add(str(error), CHECKPOINT)
         return
     report.checkpoint = checkpoint
-    if checkpoint.origin != verifier.name:
-        report.add(f"The checkpoint is of the log {checkpoint.origin!r}, not of {verifier.name!r}.", CHECKPOINT)
+    if checkpoint.origin != verifiers[0].name:
+        report.add(f"The checkpoint is of the log {checkpoint.origin!r}, not of {verifiers[0].name!r}.", CHECKPOINT)
     # 2. The entries hash to the tiles, and the tiles to the root.
     life = _Life(report)
     tree = _verify_tree(TileReader(objects.get, checkpoint.size), report, [life.watch, *([watch] if watch else [])])
@@ -118,6 +119,20 @@ def _verify_published(
     _verify_leftovers(objects, checkpoint.size, report)
     # 4. Every decision is there once, and has at most one outcome, after it.
     life.finish(now_ms)
+
+
+def _opened(objects: Source, note: bytes, verifiers: Sequence[Verifier]) -> str:
+    """Open a note by keys that are trusted, or by one that such a key has endorsed in the log. Raises `LedgerError`."""
+    try:
+        return open_note(note, verifiers)
+    except LedgerError as error:
+        try:
+            learned = learn(objects.get, parse_checkpoint(split_note(note)[0]), verifiers)
+        except LedgerError:
+            raise error from None
+        if not learned:
+            raise
+        return open_note(note, [*verifiers, *learned])
 
 
 def _verify_tree(reader: TileReader, report: Report, watches: Iterable[Watch]) -> Tree:
@@ -211,9 +226,9 @@ class _Life:
 class _RowCheck:
     """The database's side: rows are the leaves, and every checkpoint ever signed is of this one log."""
 
-    def __init__(self, database: Database, verifier: Verifier, report: Report) -> None:
+    def __init__(self, database: Database, verifiers: Sequence[Verifier], report: Report) -> None:
         self._database = database
-        self._verifier = verifier
+        self._verifiers = verifiers
         self._report = report
         self._rows = self._read_rows()
         self._checkpoints = self._read_checkpoints()
@@ -273,11 +288,11 @@ class _RowCheck:
         if (row.size, row.root, row.last_entry) != (self._tree.size, self._tree.root(), self._last_entry):
             self._report.add("The checkpoint is not of this log.", where)
         try:
-            signed = parse_checkpoint(open_note(row.note.encode(), [self._verifier]))
+            signed = parse_checkpoint(open_note(row.note.encode(), self._verifiers))
         except LedgerError as error:
             self._report.add(str(error), where)
             return
-        if signed != Checkpoint(self._verifier.name, row.size, row.root):
+        if signed != Checkpoint(self._verifiers[0].name, row.size, row.root):
             self._report.add("The checkpoint's row is not what its note says.", where)
 
     def _read_rows(self) -> Iterator[tuple[int, bytes]]:
