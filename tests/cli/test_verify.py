@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from transom.cli.main import app
 from transom.errors import TransomError
+from transom.ledger.cosign import Cosigner
 
 CLOSED = """
 @id("operators-everything") permit (principal in Group::"operators", action, resource);
@@ -137,6 +138,19 @@ def test_a_proof_with_its_own_entry_or_another(kept: Kept, tmp_path: Path) -> No
     assert (done.exit_code, "✗" in done.output) == (1, True)
     assert "no proof file" in problem(verify("proof", kept.file("receipt"), "--vkey", kept.vkey))
     assert "no receipt" in problem(verify("receipt", kept.file("prompt"), "--vkey", kept.vkey))
+
+
+def test_witnesses_are_held_to(kept: Kept) -> None:
+    witness = Cosigner("witness.example/w", bytes(32)).verifier.vkey
+    both = ["--vkey", kept.vkey, "--witness", witness]
+    for done in (
+        verify("proof", kept.file("proof"), *both),
+        verify("receipt", kept.file("receipt"), "--proof", kept.file("proof"), *both),
+    ):
+        assert done.exit_code == 1
+        assert "✗ The checkpoint is cosigned by nobody; 1 of 1 witnesses were wanted." in done.output
+    assert "give the receipt's --proof" in problem(verify("receipt", kept.file("receipt"), *both))
+    assert "A quorum of 2" in problem(verify("proof", kept.file("proof"), *both, "--quorum", "2"))
 
 
 def test_a_person_is_told_in_a_line_and_a_program_by_the_status(kept: Kept, tmp_path: Path) -> None:

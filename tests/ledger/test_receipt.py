@@ -5,14 +5,16 @@ from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.ledger import outsider
 
 from transom.errors import LedgerError
-from transom.ledger.check import Findings, check_proof, check_receipt
+from transom.ledger.check import Findings, Witnesses, check_proof, check_receipt
 from transom.ledger.checkpoint import Checkpoint, parse_checkpoint
+from transom.ledger.cosign import Cosigner
 from transom.ledger.entry import (
     AnswerPart,
     CommitmentPart,
@@ -255,6 +257,27 @@ def test_what_a_file_lacks_is_said() -> None:
     file = ReceiptFile(note=sign(nothing, SIGNER))
     assert check_receipt(file, KEYS).ok
     assert wrong(check_receipt(file, KEYS, answer=ANSWER))
+
+
+WITNESSES = [Cosigner(f"witness.example/{number}", bytes([number] * 32)) for number in range(3)]
+
+
+@pytest.mark.parametrize("signed", [0, 1, 2, 3])
+def test_witnesses_that_are_asked_for_must_have_cosigned(signed: int) -> None:
+    made = make()
+    text = Checkpoint(SIGNER.name, 4, parse_checkpoint(made.proof.proof.note).root).text
+    note = made.proof.proof.note + "".join(each.line(text, 1_764_000_001) for each in WITNESSES[:signed])
+    cosigned = msgspec.structs.replace(made.proof, proof=ProofFile(1, made.proof.proof.hashes, note))
+    keys = [each.verifier for each in WITNESSES]
+    for quorum in (1, 2, 3):
+        wanted = Witnesses(keys, quorum)
+        for found in (made.check(proof=cosigned, witnesses=wanted), check_proof(cosigned, KEYS, witnesses=wanted)):
+            assert found.ok == (signed >= quorum)
+            assert all(f"witness.example/{number}" in found.steps[-1].what for number in range(signed))
+    assert made.check(proof=cosigned).ok
+    forged = note + WITNESSES[0].line(text.replace("4", "5", 1), 1_764_000_001)
+    altered = msgspec.structs.replace(made.proof, proof=ProofFile(1, made.proof.proof.hashes, forged))
+    assert any("cosignature" in each for each in wrong(made.check(proof=altered, witnesses=Witnesses(keys, 1))))
 
 
 @settings(max_examples=20)

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,8 @@ import typer
 
 from transom.cli.common import AsJson, console, print_json
 from transom.errors import LedgerError, StorageError
-from transom.ledger.check import Findings, check_proof, check_receipt
+from transom.ledger.check import Findings, Witnesses, check_proof, check_receipt
+from transom.ledger.cosign import parse_witness_vkey
 from transom.ledger.note import Verifier, parse_vkey
 from transom.ledger.portable import Portable, parse_portable
 from transom.ledger.receipt import ReceiptFile, parse_file
@@ -44,6 +46,19 @@ Vkey = Annotated[
 ]
 
 
+Witness = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--witness",
+        metavar="KEY|FILE",
+        help="A witness's public key, or a file of such: the proof's checkpoint must be cosigned by it. Any number.",
+    ),
+]
+Quorum = Annotated[
+    int | None, typer.Option("--quorum", min=1, help="So many of the witnesses are enough; else it takes all of them.")
+]
+
+
 @app.command("receipt")
 def receipt(
     file: Annotated[Path, _File],
@@ -53,10 +68,12 @@ def receipt(
         Path | None, typer.Option("--proof", exists=True, dir_okay=False, help="The receipt's .tlog-proof.")
     ] = None,
     vkey: Vkey = None,
+    witness: Witness = None,
+    quorum: Quorum = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a receipt: who signed it, that this was asked and answered, that the log holds it. Exit status 1 if not."""
-    verifiers = read_verifiers(vkey)
+    verifiers, witnesses = read_verifiers(vkey), _witnesses(witness, quorum)
     text = _text(file)
     given = _portable(_text(proof), proof) if proof is not None else None
     if text.startswith(_PROOF):
@@ -64,7 +81,11 @@ def receipt(
         found_receipt, given = _receipt_in(portable, file), given or portable
     else:
         found_receipt = _receipt(text, file)
-    found = check_receipt(found_receipt, verifiers, prompt=_given(prompt), answer=_given(answer), proof=given)
+    if witnesses.keys and given is None:
+        raise LedgerError("Witnesses cosign what a proof is under: give the receipt's --proof, too.")
+    found = check_receipt(
+        found_receipt, verifiers, prompt=_given(prompt), answer=_given(answer), proof=given, witnesses=witnesses
+    )
     _end(found, as_json=as_json)
 
 
@@ -78,16 +99,20 @@ def proof(
     prompt: Prompt = None,
     answer: Answer = None,
     vkey: Vkey = None,
+    witness: Witness = None,
+    quorum: Quorum = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a .tlog-proof: that the log holds its entry, and all that it brings besides. Exit status 1 if not."""
-    verifiers = read_verifiers(vkey)
+    verifiers, witnesses = read_verifiers(vkey), _witnesses(witness, quorum)
     portable = _portable(_text(file), file)
     if entry is None and (portable.receipt is not None or prompt is not None or answer is not None):
         inner = _receipt_in(portable, file)
-        found = check_receipt(inner, verifiers, prompt=_given(prompt), answer=_given(answer), proof=portable)
+        found = check_receipt(
+            inner, verifiers, prompt=_given(prompt), answer=_given(answer), proof=portable, witnesses=witnesses
+        )
     else:
-        found = check_proof(portable, verifiers, entry=_given(entry))
+        found = check_proof(portable, verifiers, entry=_given(entry), witnesses=witnesses)
     _end(found, as_json=as_json)
 
 
@@ -117,17 +142,28 @@ def log(
 
 def read_verifiers(given: list[str] | None) -> list[Verifier]:
     """Read the keys that the one who checks trusts."""
-    found: list[Verifier] = []
-    for each in given or []:
-        is_text = "+" in each and not Path(each).exists()
-        lines = [each] if is_text else _text(Path(each)).splitlines()
-        found += [parse_vkey(line) for line in lines if line.strip() and not line.startswith("#")]
+    found = [parse_vkey(line) for line in _keys(given)]
     if not found:
         raise LedgerError(
             "Say which key you trust: --vkey KEY, or a file that holds it. The log's operator prints it with "
             "`transom ledger vkey`."
         )
     return found
+
+
+def _witnesses(given: list[str] | None, quorum: int | None) -> Witnesses:
+    keys = [parse_witness_vkey(line) for line in _keys(given)]
+    if quorum is not None and quorum > len(keys):
+        raise LedgerError(f"A quorum of {quorum} needs as many witnesses: name each with --witness.")
+    return Witnesses(keys, len(keys) if quorum is None else quorum)
+
+
+def _keys(given: list[str] | None) -> Iterator[str]:
+    """Give the keys among what was given: each a key as text, or a file of such, one a line."""
+    for each in given or []:
+        is_text = "+" in each and not Path(each).exists()
+        lines = [each] if is_text else _text(Path(each)).splitlines()
+        yield from (line for line in lines if line.strip() and not line.startswith("#"))
 
 
 def _receipt(text: str, file: Path) -> ReceiptFile:

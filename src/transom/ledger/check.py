@@ -6,10 +6,11 @@ step that fails makes the whole fail, whatever the others say.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from transom.errors import LedgerError
 from transom.ledger.checkpoint import Checkpoint, parse_checkpoint
+from transom.ledger.cosign import CosignatureVerifier, cosignatures
 from transom.ledger.entry import AnswerPart, CommitmentPart, DecisionEntry, OutcomeEntry, decode
 from transom.ledger.note import Verifier, open_note
 from transom.ledger.portable import Portable, ProvenOutcome
@@ -19,6 +20,17 @@ from transom.ledger.seal import Part, commitment
 from transom.ledger.tree import leaf_hash
 
 Said: TypeAlias = Literal["holds", "wrong", "not checked"]
+
+
+class Witnesses(NamedTuple):
+    """Whose cosignatures a checkpoint must have, and of how many of them at least."""
+
+    keys: Sequence[CosignatureVerifier] = ()
+    quorum: int = 0
+
+
+NOBODY: Final = Witnesses()
+"""No witness is asked for: the log's own signature is enough."""
 
 
 class Step(NamedTuple):
@@ -56,6 +68,7 @@ def check_receipt(
     answer: bytes | None = None,
     proof: Portable | None = None,
     now: datetime | None = None,
+    witnesses: Witnesses = NOBODY,
 ) -> Findings:
     """Check a receipt; that `prompt` and `answer` are what it was given for; that `proof` keeps its promise."""
     found = Findings()
@@ -76,6 +89,7 @@ def check_receipt(
     if proof is not None:
         _check_brought(found, file, receipt, proof, verifiers)
         _check_promise(found, receipt, proof, verifiers)
+        _check_witnesses(found, proof, witnesses)
     elif (now or datetime.now(UTC)) > datetime.fromisoformat(receipt.include_by):
         found.add(
             "not checked",
@@ -87,7 +101,9 @@ def check_receipt(
     return found
 
 
-def check_proof(proof: Portable, verifiers: Sequence[Verifier], *, entry: bytes | None = None) -> Findings:
+def check_proof(
+    proof: Portable, verifiers: Sequence[Verifier], *, entry: bytes | None = None, witnesses: Witnesses = NOBODY
+) -> Findings:
     """Check that the log holds `entry`, else the entry that the file brings, and the outcome that it brings."""
     found = Findings()
     body = entry if entry is not None or proof.entry is None else proof.entry.encode()
@@ -97,6 +113,7 @@ def check_proof(proof: Portable, verifiers: Sequence[Verifier], *, entry: bytes 
     checkpoint = _check_inclusion(found, proof, body, verifiers)
     if checkpoint is not None and proof.outcome is not None and entry is None:
         _check_outcome_inclusion(found, checkpoint, proof.outcome)
+    _check_witnesses(found, proof, witnesses)
     return found
 
 
@@ -217,6 +234,23 @@ def _check_inclusion(
         f"The entry is not number {file.index} of them: entry, path or checkpoint was altered.",
     )
     return checkpoint if included else None
+
+
+def _check_witnesses(found: Findings, proof: Portable, witnesses: Witnesses) -> None:
+    """Check that enough witnesses saw the very log that the proof is under."""
+    if not witnesses.keys:
+        return
+    try:
+        signed = cosignatures(proof.proof.note.encode(), witnesses.keys)
+    except LedgerError as error:
+        found.add("wrong", str(error))
+        return
+    who = ", ".join(each.witness for each in signed) or "nobody"
+    found.need(
+        len(signed) >= witnesses.quorum,
+        f"The checkpoint is cosigned by {who}, who saw this log and no other.",
+        f"The checkpoint is cosigned by {who}; {witnesses.quorum} of {len(witnesses.keys)} witnesses were wanted.",
+    )
 
 
 def _check_outcome_inclusion(found: Findings, checkpoint: Checkpoint, proven: ProvenOutcome) -> OutcomeEntry | None:
