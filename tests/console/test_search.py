@@ -48,7 +48,7 @@ def test_every_word_finds_what_it_says_and_nothing_else(door: Door, asked: dict[
         "safeguard=secrets": {"sam", "dana", "blocked"},
         "status=answered&caller=dana": {"dana"},
         "upstream=near": {"sam", "dana"},
-        "reason=safeguard_blocked": {"blocked"},
+        "code=safeguard_blocked": {"blocked"},
         "since=1h": set(asked),
         "until=1h": set(),
         "since=2020-01-01&until=2021-01-01T00:00Z": set(),

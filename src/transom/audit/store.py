@@ -140,6 +140,17 @@ def found_of(connection: Connection, decisions: Sequence[DecisionId]) -> list[Fo
     return [FoundRow(*row) for row in connection.execute(select(found).where(found.c.decision.in_(decisions)))]
 
 
+def bodies(connection: Connection, decisions: Sequence[DecisionId]) -> dict[DecisionId, dict[str, bytes]]:
+    """Return the entries of decisions, by their type."""
+    rows = connection.execute(
+        select(entry.c.decision, entry.c.type, entry.c.body).where(entry.c.decision.in_(decisions))
+    )
+    gathered: dict[DecisionId, dict[str, bytes]] = {}
+    for row in rows:
+        gathered.setdefault(row.decision, {})[row.type] = bytes(row.body)
+    return gathered
+
+
 def decision_at(connection: Connection, place: Place) -> DecisionId:
     """Return the decision that stands at a place."""
     return DecisionId(connection.execute(select(found.c.decision).where(found.c.entry == place.entry)).scalar_one())

@@ -1,21 +1,37 @@
 """`transom decisions`: what was decided, found and handed out."""
 
 import time
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.table import Table
 
 from transom.app.build import Stores
 from transom.audit import index
 from transom.audit.asking import FIELDS, Callers, read_query
-from transom.audit.search import Page, search
+from transom.audit.export import Source, choose, chosen_rows, found_rows, open_source
+from transom.audit.exported import Row, json_lines
+from transom.audit.looks import Look, Why, read_why, record_look
+from transom.audit.parquet import parquet
+from transom.audit.search import Page, Query, search
 from transom.callers.keys import Keyring
 from transom.cli.common import AsJson, console, print_json, stores
+from transom.decisions.governance import TERMINAL
 from transom.ledger.entry import timestamp
 from transom.metering.money import in_words
 
-app = typer.Typer(help="Search the record.", no_args_is_help=True)
+app = typer.Typer(help="Search the record, and export of it what is found.", no_args_is_help=True)
+
+
+class Format(StrEnum):
+    """What an export is written as."""
+
+    JSONL = "jsonl"
+    PARQUET = "parquet"
 
 
 _WORDS = "\n\n".join(f"{name}=… {said.replace('`', '')}" for name, said in FIELDS.items())
@@ -41,6 +57,47 @@ def find(
         print_json(_facts(page, callers))
     else:
         _show(page, callers)
+
+
+@app.command("export", help=f"Write decisions into a file, with what proves each; chosen by any of:\n\n{_WORDS}")
+def export(
+    out: Annotated[Path, typer.Option(help="The file to write; one that is there is replaced.")],
+    searched: Search = None,
+    format_: Annotated[Format, typer.Option("--format", help="JSON Lines or Parquet.")] = Format.JSONL,
+    content: Annotated[bool, typer.Option("--content", help="With what was asked and answered, where kept.")] = False,
+    reason: Annotated[str, typer.Option(help="With --content, why you look, in a word, for the record.")] = "",
+    note: Annotated[str, typer.Option(help="With --content, what else there is to say of why; kept sealed.")] = "",
+) -> None:
+    asked = _read(searched or [])
+    why = read_why(reason, note) if content else None
+    with stores() as opened:
+        query = read_query(asked, _up_to_date(opened), now_ms=time.time_ns() // 1_000_000)
+        source = open_source(opened.database, opened.objects, opened.keys, asked)
+        pages = found_rows(source, query) if why is None else _look(opened, source, query, why)
+        write = parquet if format_ is Format.PARQUET else json_lines
+        draft = out.with_name(f".{out.name}.part")
+        try:
+            with draft.open("wb") as file:
+                file.writelines(write(source.header, pages))
+            draft.replace(out)
+        finally:
+            draft.unlink(missing_ok=True)
+    size = source.checkpoint.size
+    console.print(f"{out} holds what was found among the log's first {size} entries, with proofs.", soft_wrap=True)
+
+
+def _look(opened: Stores, source: Source, query: Query, why: Why) -> Iterator[list[Row]]:
+    """Choose the decisions, put the look at them on record, and only then open what was said."""
+    chosen = choose(source, query)
+    look = Look(
+        by=opened.keys.pseudonym(TERMINAL),
+        decisions=chosen,
+        why=why,
+        retain_seconds=opened.settings.retention.default,
+    )
+    with opened.database.begin() as connection:
+        record_look(connection, opened.vault, look)
+    return chosen_rows(msgspec.structs.replace(source, vault=opened.vault), chosen)
 
 
 @app.command("reindex")

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from transom.audit.exported import check as check_export
 from transom.cli.common import AsJson, console, print_json
 from transom.errors import LedgerError, StorageError
 from transom.ledger.check import Findings, Witnesses, check_proof, check_receipt
@@ -114,6 +115,24 @@ def proof(
     else:
         found = check_proof(portable, verifiers, entry=_given(entry), witnesses=witnesses)
     _end(found, as_json=as_json)
+
+
+@app.command("export")
+def export(file: Annotated[Path, _File], vkey: Vkey = None, as_json: AsJson = False) -> None:
+    """Check an export (JSON Lines): that the log holds every row of it. Exit status 1 if not."""
+    verifiers = read_verifiers(vkey)
+    with file.open("rb") as lines:
+        found = check_export(lines, verifiers)
+    size = found.checkpoint.size
+    if as_json:
+        print_json({"ok": True, "size": size, "decisions": found.decisions, "outcomes": found.outcomes})
+        return
+    console.print(
+        f"✓ The log {found.checkpoint.origin}, at {size} entries, holds all {found.decisions} decisions and "
+        f"{found.outcomes} outcomes of this export. What was left out of it, nobody can tell from it.",
+        style="green",
+        soft_wrap=True,
+    )
 
 
 @app.command("log")

@@ -17,6 +17,13 @@ _PAGING = {
 }
 _QUERY = {
     "/api/decisions": {**FIELDS, **_PAGING},
+    "/api/export": {
+        **FIELDS,
+        "format": "`jsonl` (JSON Lines, which it is where it is left out) or `parquet`.",
+        "content": "`1`: prompts and answers too, for those who may read_content. The look goes on the record.",
+        "reason": "With `content`, why you look, in a word.",
+        "note": "With `content`, what else there is to say of it; it is kept sealed.",
+    },
     "/api/decisions/{id}": {
         "content": "`1`: prompt and answer too, for those whom policy lets read_content. The look goes on the record.",
         "reason": "With `content`, why you look, in a word: `audit`, `complaint`, `incident` …",
