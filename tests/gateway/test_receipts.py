@@ -6,15 +6,19 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 
+import msgspec
 import pytest
 from tests.ledger import outsider
-from tests.support.doors import MODELS, Door, models
+from tests.support.doors import MODELS, Door, MakeServer, models
 from tests.support.record import verify
 from tests.support.server import NO_ENGINE, Answer, Server
 from tests.support.upstream import Upstream
 
 from transom.decisions.erase import Eraser
 from transom.decisions.governance import TERMINAL
+from transom.ledger.check import check_receipt
+from transom.ledger.note import parse_vkey
+from transom.ledger.portable import parse_portable
 from transom.ledger.receipt import Receipt, ReceiptFile, parse_file, parse_receipt
 from transom.ledger.seal import commitment
 from transom.values import DecisionId
@@ -229,6 +233,25 @@ def test_what_a_limit_refuses_at_the_last_moment_has_one_receipt_and_one_key(alw
     outsider.verify_portable(proof_of(always, always.key, answer.decision), vkey(always), receipt=file.text)
     assert always.story(answer.decision, content=True).content[0].matches
     verify(always)
+
+
+def test_a_key_of_the_log_that_was_trusted_once_is_enough(make_server: MakeServer, vendor: Upstream) -> None:
+    """The receipt was signed before the log's key was rotated, its proof after, and the holder knows the old key."""
+    server = make_server(NO_ENGINE + MODELS.format(url=vendor.url)).start()
+    old = vkey(server)
+    answer = ask(server, server.key)
+    file, _ = handed(answer)
+    server.stop()
+    assert server.run("ledger", "rotate-key").returncode == 0
+    server.start()
+    server.logged(ask(server, server.key).decision)  # what is signed from here on is signed by the new one
+    assert vkey(server) != old
+    proof = parse_portable(proof_of(server, server.key, answer.decision))
+    found = check_receipt(file, [parse_vkey(old)], prompt=sent("open"), answer=answer.body, proof=proof)
+    assert found.ok, found.steps
+    assert any("is endorsed by the one before it" in step.what for step in found.steps)
+    unendorsed = msgspec.structs.replace(proof, signers=())
+    assert not check_receipt(file, [parse_vkey(old)], proof=unendorsed).ok
 
 
 def test_a_receipt_outlives_what_was_kept(always: Server) -> None:

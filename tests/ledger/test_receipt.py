@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.ledger import outsider
 
 from transom.errors import LedgerError
+from transom.ledger.acts import SignerEntry
 from transom.ledger.check import Findings, Witnesses, check_proof, check_receipt
 from transom.ledger.checkpoint import Checkpoint, parse_checkpoint
 from transom.ledger.cosign import Cosigner
@@ -30,6 +31,7 @@ from transom.ledger.note import Signer, Verifier
 from transom.ledger.portable import Portable, ProvenOutcome, parse_portable
 from transom.ledger.proof import ProofFile
 from transom.ledger.receipt import Receipt, ReceiptFile, open_receipt, parse_file, parse_receipt, sign
+from transom.ledger.rotation import endorse
 from transom.ledger.seal import commitment
 from transom.ledger.tree import leaf_hash, node_hash
 from transom.values import Digest, Pseudonym
@@ -257,6 +259,35 @@ def test_what_a_file_lacks_is_said() -> None:
     file = ReceiptFile(note=sign(nothing, SIGNER))
     assert check_receipt(file, KEYS).ok
     assert wrong(check_receipt(file, KEYS, answer=ANSWER))
+
+
+def rotation(old: Signer, new: Signer) -> str:
+    """The entry in which one key endorses the next."""
+    vkey = new.verifier.vkey
+    at = timestamp(1_764_000_000_000)
+    by = Pseudonym("p_" + "0" * 20)
+    entry = SignerEntry(id=new_id(1), at=at, event="rotated", vkey=vkey, endorsement=endorse(old, vkey), by=by)
+    return encode(entry).decode()
+
+
+def test_who_trusts_an_old_key_of_the_log_comes_to_trust_the_next() -> None:
+    """A receipt was signed by the first key, and its proof by the third."""
+    first, second, third = (Signer("log.example/a", bytes([number] * 32)) for number in (1, 2, 3))
+    file = make(signer=first).file
+    made = make(signer=third)
+    signers = (rotation(first, second), rotation(second, third))
+    proof = msgspec.structs.replace(made.proof, receipt=None, signers=signers)
+    assert parse_portable(proof.text) == proof
+    for trusted in (first, second, third):
+        assert check_proof(proof, [trusted.verifier]).ok
+    assert len([step for step in check_proof(proof, [first.verifier]).steps if "endorsed" in step.what]) == 2
+    assert check_receipt(file, [first.verifier]).ok
+    assert check_receipt(made.file, [first.verifier], proof=proof, prompt=PROMPT, answer=ANSWER).ok
+    for harmed in (signers[:1], signers[1:], (rotation(OTHER, second), signers[1])):
+        found = check_proof(msgspec.structs.replace(proof, signers=harmed), [first.verifier])
+        assert "not signed by" in wrong(found)[-1]
+    for nonsense in ("{}", made.proof.entry or ""):
+        assert not check_proof(msgspec.structs.replace(proof, signers=(nonsense,)), [third.verifier]).ok
 
 
 WITNESSES = [Cosigner(f"witness.example/{number}", bytes([number] * 32)) for number in range(3)]

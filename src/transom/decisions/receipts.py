@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from transom.decisions import store
 from transom.decisions.record import Outcome, Record
+from transom.ledger.acts import SignerEntry
 from transom.ledger.entry import DecisionEntry, OutcomeEntry, decode, timestamp
 from transom.ledger.keys import LedgerKeys
 from transom.ledger.portable import Portable, ProvenOutcome
@@ -14,7 +15,7 @@ from transom.ledger.proof import open_published
 from transom.ledger.receipt import Receipt, ReceiptFile, sign
 from transom.ledger.seal import Part, Vault
 from transom.ledger.settings import LedgerSettings
-from transom.ledger.store import leaf_index
+from transom.ledger.store import acts, leaf_index
 from transom.ledger.tree import leaf_hash
 from transom.storage.objects import Objects
 from transom.values import DecisionId
@@ -119,6 +120,7 @@ class Receipts:
             entry=held.row.body.decode(),
             outcome=outcome,
             receipt=self.of_held(connection, held, salts=salts),
+            signers=tuple([body.decode() for body in acts(connection, "signer/1") if _is_rotation(body)]),
         )
 
     def _salts(self, connection: Connection, decision: DecisionId) -> dict[Part, bytes]:
@@ -130,3 +132,8 @@ class Receipts:
 
     def _include_by(self) -> str:
         return timestamp(time.time_ns() // 1_000_000 + self._promise_ms)
+
+
+def _is_rotation(body: bytes) -> bool:
+    entry = decode(body)
+    return isinstance(entry, SignerEntry) and entry.event == "rotated"

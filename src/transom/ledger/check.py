@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from transom.errors import LedgerError
+from transom.ledger.acts import SignerEntry
 from transom.ledger.checkpoint import Checkpoint, parse_checkpoint
 from transom.ledger.cosign import CosignatureVerifier, cosignatures
 from transom.ledger.entry import AnswerPart, CommitmentPart, DecisionEntry, OutcomeEntry, decode
@@ -16,6 +17,7 @@ from transom.ledger.note import Verifier, open_note
 from transom.ledger.portable import Portable, ProvenOutcome
 from transom.ledger.proof import verify_inclusion
 from transom.ledger.receipt import Receipt, ReceiptFile, open_receipt
+from transom.ledger.rotation import endorsed
 from transom.ledger.seal import Part, commitment
 from transom.ledger.tree import leaf_hash
 
@@ -72,6 +74,8 @@ def check_receipt(
 ) -> Findings:
     """Check a receipt; that `prompt` and `answer` are what it was given for; that `proof` keeps its promise."""
     found = Findings()
+    if proof is not None:
+        verifiers = _with_endorsed(found, proof, verifiers)
     # 1. The receipt is the log's own.
     try:
         receipt = open_receipt(file.note, verifiers)
@@ -106,6 +110,7 @@ def check_proof(
 ) -> Findings:
     """Check that the log holds `entry`, else the entry that the file brings, and the outcome that it brings."""
     found = Findings()
+    verifiers = _with_endorsed(found, proof, verifiers)
     body = entry if entry is not None or proof.entry is None else proof.entry.encode()
     if body is None:
         found.add("wrong", "This proof brings no entry. Give the entry that it is to prove, byte for byte.")
@@ -115,6 +120,27 @@ def check_proof(
         _check_outcome_inclusion(found, checkpoint, proof.outcome)
     _check_witnesses(found, proof, witnesses)
     return found
+
+
+def _with_endorsed(found: Findings, proof: Portable, verifiers: Sequence[Verifier]) -> Sequence[Verifier]:
+    """Add the keys that took the place of trusted ones, by these ones' own signatures."""
+    trusted = list(verifiers)
+    for text in proof.signers:
+        try:
+            entry = decode(text.encode())
+        except LedgerError as error:
+            found.add("wrong", str(error))
+            continue
+        if not isinstance(entry, SignerEntry):
+            found.add("wrong", "What the proof brings as a rotation of the log's key is another kind of entry.")
+        elif entry.vkey not in {each.vkey for each in trusted}:
+            new = endorsed(entry, trusted)
+            if new is None:
+                found.add("not checked", f"No key that you trust has endorsed {entry.vkey}: it does not count.")
+            else:
+                found.add("holds", f"The key {new.vkey} is endorsed by the one before it, which you trust.")
+                trusted.append(new)
+    return trusted
 
 
 def _compare(

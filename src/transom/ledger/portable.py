@@ -2,7 +2,8 @@
 
 `extra` is not authenticated (C2SP tlog-proof), and need not be: every word in it is checked against the checkpoint or
 against the log's signature (`ledger.check`). It is canonical JSON: `entry`, the decision's entry as text; `outcome`,
-its outcome's, with a place and a path of its own under the same checkpoint; `receipt`, the receipt's file.
+its outcome's, with a place and a path of its own under the same checkpoint; `receipt`, the receipt's file; `signers`,
+where the log's key was ever rotated, the entries in which each key endorses the next (`ledger.rotation`).
 """
 
 from base64 import b64encode
@@ -30,6 +31,8 @@ class Portable(msgspec.Struct, frozen=True, kw_only=True):
     entry: str | None = None
     outcome: ProvenOutcome | None = None
     receipt: ReceiptFile | None = None
+    signers: tuple[str, ...] = ()
+    """Entries, oldest first. They prove themselves."""
 
     @property
     def text(self) -> str:
@@ -42,6 +45,8 @@ class Portable(msgspec.Struct, frozen=True, kw_only=True):
             extra["outcome"] = {"entry": self.outcome.entry, "index": self.outcome.index, "hashes": hashes}
         if self.receipt is not None:
             extra["receipt"] = self.receipt.text
+        if self.signers:
+            extra["signers"] = self.signers
         data = msgspec.json.encode(extra, order="sorted") if extra else b""
         return ProofFile(self.proof.index, self.proof.hashes, self.proof.note, data).text
 
@@ -56,6 +61,7 @@ class _Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entry: str | None = None
     outcome: _Outcome | None = None
     receipt: str | None = None
+    signers: tuple[str, ...] = ()
 
 
 def parse_portable(text: str) -> Portable:
@@ -75,7 +81,7 @@ def parse_portable(text: str) -> Portable:
             f"The `extra` of this proof file is not Transom's: {error}. Give the entry beside."
         ) from error
     receipt = None if extra.receipt is None else parse_file(extra.receipt)
-    found = Portable(proof=bare, entry=extra.entry, outcome=outcome, receipt=receipt)
+    found = Portable(proof=bare, entry=extra.entry, outcome=outcome, receipt=receipt, signers=extra.signers)
     if found.text != text:
         raise LedgerError("The `extra` of this proof file is not in canonical form, so Transom did not write it.")
     return found
