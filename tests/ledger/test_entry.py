@@ -171,8 +171,6 @@ def test_every_type_is_tried() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: decision(action=1),
-        lambda: decision(prompt=CommitmentPart(commitment="hello", size=4)),
         lambda: ModelEntry(id=new_id(NOW), at=WHEN, event="added", version="no version"),
         lambda: LookEntry(id=new_id(NOW), at=WHEN, by=WHO, reason="Because I was asked to."),
         lambda: ErasureEntry(id=new_id(NOW), at=WHEN, count=-1),

@@ -3,15 +3,18 @@ import hashlib
 import hmac
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
 from transom.errors import LedgerError
 from transom.ledger.entry import new_id
 from transom.ledger.seal import Part, Vault, commitment
+from transom.values import DecisionId
 
 vault = Vault(b"m" * 32)
-ID = new_id(1_795_500_000_000)
+NOW = 1_795_500_000_000
+ID = new_id(NOW)
 OTHER = new_id(1_795_500_000_001)
 parts: st.SearchStrategy[Part] = st.sampled_from(["prompt", "answer"])
 
@@ -72,3 +75,20 @@ def test_a_blob_passes_for_no_other() -> None:
 def test_a_short_master_key_is_refused() -> None:
     with pytest.raises(LedgerError, match="must have 32"):
         Vault(b"short")
+
+
+def test_a_key_that_was_wrapped_for_its_id_alone_still_opens() -> None:
+    """As the first versions did it: HMAC-SHA-256(master, "transom/wrap/1" ‖ newline ‖ id), nothing authenticated."""
+    key = vault.record_key(ID)
+    sealed = vault.seal(key, ID, "prompt", b"hello").sealed
+    then = AESGCM(hmac.digest(b"m" * 32, b"transom/wrap/1\n" + ID.encode(), "sha256"))
+    wrapped = b"n" * 12 + then.encrypt(b"n" * 12, key.raw, None)
+    assert vault.open(wrapped, sealed, ID, "prompt").content == b"hello"
+
+
+def test_keys_of_other_times_are_wrapped_by_others() -> None:
+    ids = [DecisionId(new_id(ms)) for ms in (NOW, NOW + 70_000, NOW)]
+    keys = [vault.record_key(id_) for id_ in ids]
+    for id_, key in zip(ids, keys, strict=True):
+        sealed = vault.seal(key, id_, "prompt", b"hello").sealed
+        assert vault.open(key.wrapped, sealed, id_, "prompt").content == b"hello"

@@ -74,7 +74,8 @@ class Telemetry:
         self.retention = Retention()
         self._durable = Times(_COMMIT_SECONDS)
         self._wait = Times(_WAIT_SECONDS)
-        self._writes = 0
+        self.writes = 0
+        """Made durable by this process."""
         self.upstreams: Callable[[], Mapping[str, Upstream]] = dict
         """The upstreams in force."""
         self.engine_up = False
@@ -117,7 +118,7 @@ class Telemetry:
     def committed(self, seconds: float, writes: int) -> None:
         """Observe one group commit."""
         self._durable.observe(seconds)
-        self._writes += writes
+        self.writes += writes
 
     def reloaded(self, result: str) -> None:
         """Count a reload of the declared files: `taken up` or `refused`."""
@@ -158,7 +159,7 @@ class Telemetry:
             "What of a decision's durable write was not over when its upstream had answered.",
             self._wait,
         )
-        yield _counter("transom_durable_writes", "Writes made durable.", (), [((), self._writes)])
+        yield _counter("transom_durable_writes", "Writes made durable.", (), [((), self.writes)])
         yield GaugeMetricFamily(
             "transom_retention_due",
             "Prompts and answers past their retention that are not erased yet.",

@@ -4,8 +4,9 @@
   the salt it says nothing of the content, however easy to guess that is; with it, it proves the content.
 - Salt and content are sealed together with AES-256-GCM under a key of their own decision; decision id and part are
   authenticated with them, so that no blob can pass for another's.
-- The decision's key is random and wrapped by a key derived for that decision from the master key
-  (HMAC-SHA-256(master, "transom/wrap/1" ‖ newline ‖ decision id)): no key ever meets enough random nonces to matter.
+- The decision's key is random and wrapped, its id authenticated with it, by a key derived from the master key for the
+  65 seconds whose decisions' ids begin with the same eight digits (HMAC-SHA-256(master, "transom/wrap/2" ‖ newline ‖
+  digits)): no key ever meets enough random nonces to matter. Keys of before were wrapped by one for each id ("…/1").
 
 What policy was asked is kept so too, once for many decisions, under its commitment and a key of its own.
 
@@ -29,6 +30,9 @@ Part: TypeAlias = Literal["prompt", "answer", "note"]
 _KEY: Final = 32
 _NONCE: Final = 12
 _SALT: Final = 32
+_TAG: Final = 16
+_DIGITS: Final = 8
+_BY_TIME: Final = b"\x02"
 _WITH_CONTENT: Final = b"\x01"
 _SALT_ONLY: Final = b"\x00"
 _FACTS: Final = b"transom/facts/1"
@@ -75,12 +79,14 @@ class Vault:
         if len(master_key) != _KEY:
             raise LedgerError(f"The master key has {len(master_key)} bytes; it must have {_KEY}. Restore its file.")
         self._master = master_key
+        self._last: tuple[str, AESGCM] | None = None
 
     def record_key(self, decision_id: DecisionId) -> RecordKey:
         """Make a decision's key, once for its prompt and its answer."""
         fresh = os.urandom(_KEY + _NONCE)
         raw, nonce = fresh[:_KEY], fresh[_KEY:]
-        return RecordKey(raw, AESGCM(raw), nonce + self._wrapping(decision_id).encrypt(nonce, raw, None))
+        wrapped = nonce + self._wrapping_then(decision_id).encrypt(nonce, raw, decision_id.encode())
+        return RecordKey(raw, AESGCM(raw), _BY_TIME + wrapped)
 
     def seal(
         self, record_key: RecordKey, decision_id: DecisionId, part: Part, content: bytes, *, keep: bool = True
@@ -95,7 +101,7 @@ class Vault:
     def open(self, wrapped: bytes, sealed: bytes, decision_id: DecisionId, part: Part) -> Opened:
         """Open a blob of the database. Raises `LedgerError` if key, blob, decision and part do not belong together."""
         try:
-            raw = self._wrapping(decision_id).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], None)
+            raw = self._unwrap(wrapped, decision_id)
             plain = AESGCM(raw).decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(decision_id, part))
         except (InvalidTag, ValueError) as error:
             raise LedgerError(
@@ -126,6 +132,22 @@ class Vault:
         if commitment(plain[:_SALT], plain[_SALT:]) != sealed.id:
             raise LedgerError("What policy was asked is not what the decision committed to: it was altered.")
         return plain[_SALT:]
+
+    def _unwrap(self, wrapped: bytes, decision_id: DecisionId) -> bytes:
+        if len(wrapped) == _NONCE + _KEY + _TAG:
+            return self._wrapping(decision_id).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], None)
+        if wrapped[:1] != _BY_TIME:
+            raise ValueError("this is no wrapped key")
+        nonce, rest = wrapped[1 : 1 + _NONCE], wrapped[1 + _NONCE :]
+        return self._wrapping_then(decision_id).decrypt(nonce, rest, decision_id.encode())
+
+    def _wrapping_then(self, decision_id: DecisionId) -> AESGCM:
+        """Give what wraps the keys of the decisions of one stretch of time. Deriving it costs more than using it."""
+        digits = decision_id[:_DIGITS]
+        last = self._last
+        if last is None or last[0] != digits:
+            last = self._last = digits, AESGCM(hmac(self._master, b"transom/wrap/2\n" + digits.encode(), "sha256"))
+        return last[1]
 
     def _wrapping(self, of: str) -> AESGCM:
         return AESGCM(hmac(self._master, b"transom/wrap/1\n" + of.encode(), "sha256"))
