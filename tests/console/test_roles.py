@@ -14,7 +14,14 @@ from transom.console.sessions import Sessions
 from transom.console.site import Route
 
 OPERATORS_ONLY: set[str | None] = {"manage_keys", "reload", "erase"}
-READ: set[str | None] = {"view_console", "read_budgets", "read_decisions", "read_content", "read_ledger", "export_decisions"}
+READ: set[str | None] = {
+    "view_console",
+    "read_budgets",
+    "read_decisions",
+    "read_content",
+    "read_ledger",
+    "export_decisions",
+}
 ROLES: dict[str, set[str | None]] = {
     "operators": {route.action for route in ROUTES},
     "auditors": READ,
