@@ -260,6 +260,8 @@ class Attempt(msgspec.Struct, frozen=True):
     """The version that it was asked for, where that is a fallback and not the one that the caller asked for."""
     waited: int | None = None
     """Milliseconds of waiting before it, where it was tried before."""
+    request: str | None = None
+    """What the upstream calls it, where its answer says so: the name under which it may stand on a bill."""
 
 
 DOOR = Resource(

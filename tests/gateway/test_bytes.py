@@ -101,6 +101,16 @@ def test_an_answer_leaves_as_it_came(sqlite_door: Door) -> None:
     assert answer.headers["x-request-id"] == "vendor-1"
     assert "set-cookie" not in answer.headers
     assert "server" not in answer.headers
+    assert [each.request for each in sqlite_door.server.outcome(answer.decision).attempts] == ["vendor-1"]
+
+
+@pytest.mark.parametrize("name", ["", "two words", "x" * 129, "\u00e9"])
+def test_a_name_for_a_request_that_is_none_is_not_recorded(sqlite_door: Door, name: str) -> None:
+    headers = {"request-id": name.encode("utf-8").decode("latin-1")}
+    sqlite_door.upstream.scripts["odd-named"] = Script(headers=headers)
+    answer = sqlite_door.server.chat("closed", sqlite_door.key(), "script odd-named")
+    assert answer.status == 200
+    assert [each.request for each in sqlite_door.server.outcome(answer.decision).attempts] == [None]
 
 
 def test_a_stream_leaves_as_it_came(sqlite_door: Door) -> None:

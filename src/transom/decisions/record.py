@@ -335,6 +335,7 @@ def _outcome_entry(record: Record, outcome: Outcome, answer: AnswerPart | None, 
                     milliseconds=a.milliseconds,
                     model=a.model,
                     waited=a.waited,
+                    request=a.request,
                 )
                 for a in outcome.attempts
             ]

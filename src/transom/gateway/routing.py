@@ -94,7 +94,8 @@ async def _once(
     try:
         tried = await attempt(upstream, target, version, exchange, fresh=fresh)
     finally:
-        outcome.attempts.append(Attempt(tried.upstream, tried.result, int((time.perf_counter() - began) * 1000)))
+        milliseconds = int((time.perf_counter() - began) * 1000)
+        outcome.attempts.append(Attempt(tried.upstream, tried.result, milliseconds, request=tried.request))
         outcome.maybe_billed = outcome.maybe_billed or tried.maybe_billed
     return tried
 
@@ -272,7 +273,7 @@ class _Journey:
     def _settle(self, tries: list[tuple[_Candidate, Tried]]) -> Tried | None:
         """Put tries on record. Return the one that brought an answer."""
         for candidate, tried in tries:
-            self._note(candidate, tried.upstream, tried.result, candidate.seconds)
+            self._note(candidate, tried.upstream, tried.result, candidate.seconds, tried.request)
             if tried.left_alone:
                 self._left_alone.append(candidate)
             else:
@@ -293,11 +294,13 @@ class _Journey:
     def _stand_in(self, version: Version) -> Version | None:
         return None if version is self._record.version else version
 
-    def _note(self, candidate: _Candidate, upstream: str, result: str, seconds: float) -> None:
+    def _note(
+        self, candidate: _Candidate, upstream: str, result: str, seconds: float, request: str | None = None
+    ) -> None:
         stand_in = self._stand_in(candidate.version)
         model = None if stand_in is None else stand_in.name
         waited = None if candidate.waited is None else int(candidate.waited * 1000)
-        self._outcome.attempts.append(Attempt(upstream, result, int(seconds * 1000), model, waited))
+        self._outcome.attempts.append(Attempt(upstream, result, int(seconds * 1000), model, waited, request))
 
 
 async def _next(waiting: list[_Candidate]) -> _Candidate:

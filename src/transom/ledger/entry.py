@@ -28,6 +28,7 @@ from transom.ledger.fields import (
     DigestText,
     EntryHead,
     EntryPart,
+    PlainText,
 )
 from transom.values import DecisionId, Effect, Openness, Pseudonym, Rung, Status, VerdictName
 
@@ -91,7 +92,7 @@ class AttemptPart(EntryPart, frozen=True, kw_only=True):
     """One try at one upstream, or why it was not tried.
 
     `model` is the version that it was asked for, where that is a fallback and not the one that the decision names;
-    `waited` the milliseconds before it, where the upstream was tried before.
+    `waited` the milliseconds before it, where the upstream was tried before; `request` what the upstream calls it.
     """
 
     upstream: str
@@ -99,6 +100,7 @@ class AttemptPart(EntryPart, frozen=True, kw_only=True):
     milliseconds: Count
     model: str | None = None
     waited: Count | None = None
+    request: PlainText | None = None
 
 
 class UsagePart(EntryPart, frozen=True, kw_only=True):

@@ -29,6 +29,8 @@ SubjectText: TypeAlias = Annotated[Pseudonym, msgspec.Meta(pattern=r"^p_[0-9a-f]
 """A pseudonym (`ledger.keys`)."""
 Word: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,62}\Z")]
 """A name out of Transom's own lists or of the operator's files, never a sentence: what is in the log stays there."""
+PlainText: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,128}\Z")]
+"""A name that another system gave: printable ASCII without spaces."""
 VersionText: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[^\s@]{1,200}@[^\s@]{1,100}\Z")]
 """A model version, `name@version`."""
 

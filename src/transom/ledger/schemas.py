@@ -26,6 +26,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "Amount": "amount (decimal text)",
     "SubjectText": "pseudonym (`p_` and 20 hexadecimal digits)",
     "Word": "word (small letters, digits, dashes)",
+    "PlainText": "up to 128 printable characters without spaces",
     "VersionText": "version (`name@version`)",
 }
 """What the types of `ledger.fields` are called, by their names there."""

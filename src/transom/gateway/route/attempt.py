@@ -1,6 +1,8 @@
 """One try at one target: asked, and sorted into an answer, or what it says of trying on."""
 
+import re
 import time
+from collections.abc import Iterable
 
 import msgspec
 
@@ -18,6 +20,8 @@ from transom.values import Target, Version
 
 _NEXT = frozenset((401, 402, 403, 404, 408, 429))
 """Besides 5xx, answers that say nothing of the request itself: another upstream may do better."""
+_REQUEST = frozenset((b"x-request-id", b"request-id"))
+_plain = re.compile(rb"[!-~]{1,128}").fullmatch
 HERE = "transom"
 """In the place of an upstream's name: Transom itself answered."""
 
@@ -42,6 +46,8 @@ class Tried(msgspec.Struct):
     """It was not asked: it turned out not to be well while the request waited for a place."""
     stale: bool = False
     """A kept connection ended just as it was taken up again: the same target may be asked once more, on a new one."""
+    request: str | None = None
+    """What the upstream calls it, where its answer says so."""
     untold: tuple[str, ...] = ()
     """What it was not told (`exchange.Asked`)."""
 
@@ -94,13 +100,23 @@ def _failed(error: UpstreamError, version: Version) -> Tried:
 
 
 def _heard(response: Response, target: Target, version: Version, asked: Asked) -> Tried:
-    status = response.status
+    status, request = response.status, _request(response.headers)
     if status < 500 and status not in _NEXT:
-        return Tried(target.upstream, str(status), response, asked.dialect, untold=asked.untold)
+        return Tried(target.upstream, str(status), response, asked.dialect, request=request, untold=asked.untold)
     # Nothing in this body is for the caller; a short one keeps the connection, any other costs it.
     if not response.complete:
         response.abort()
     wait = retry_after(response.headers, time.time())
     refusal = refusal_of_status(status, wait, version)
     fault, billed = fault_of_status(status), status in NOBODY_KNOWS
-    return Tried(target.upstream, str(status), refusal=refusal, fault=fault, wait=wait, maybe_billed=billed)
+    return Tried(
+        target.upstream, str(status), refusal=refusal, fault=fault, wait=wait, maybe_billed=billed, request=request
+    )
+
+
+def _request(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return what OpenAI's (`x-request-id`) or Anthropic's (`request-id`) servers, or likenesses, call a request."""
+    for name, value in headers:
+        if name in _REQUEST and _plain(value):
+            return value.decode("ascii")
+    return None
