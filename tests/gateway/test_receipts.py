@@ -2,16 +2,18 @@
 
 import base64
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import pytest
 from tests.ledger import outsider
 from tests.support.doors import MODELS, Door, MakeServer, models
 from tests.support.record import verify
-from tests.support.server import NO_ENGINE, Answer, Server
+from tests.support.server import NO_ENGINE, ROOT, Answer, Server
 from tests.support.upstream import Upstream
 
 from transom.decisions.erase import Eraser
@@ -81,6 +83,16 @@ def test_a_plain_answer_carries_its_receipt(door: Door) -> None:
     assert story.outcome.answer == receipt.answer  # the close recorded what was promised, not another commitment
     assert all(part.matches for part in story.content)
     assert {part.part for part in story.content} == {"prompt", "answer"}
+
+
+def test_openais_client_keeps_the_bytes_as_the_documents_say(sqlite_door: Door) -> None:
+    (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "receipts.md").read_text(), re.DOTALL)
+    with sqlite_door.client() as client:
+        names: dict[str, Any] = {"client": client}
+        exec(shown, names)
+    text = base64.b64decode(names["receipt"]).decode()
+    outsider.verify_receipt_file(text, vkey(sqlite_door.server))
+    outsider.prove_said(text, prompt=names["prompt"], answer=names["answer"])
 
 
 def test_no_receipt_unless_it_is_asked_for(door: Door) -> None:
