@@ -1,11 +1,12 @@
 """The page that checks for itself that an entry is in the log, in a real browser: whatever is altered, it says so."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 from tests.console.browser import Browser
 from tests.console.door import Door, open_door
+from tests.ledger.making import rotation
 from tests.support.upstream import Upstream
 
 from transom.ledger.checkpoint import Checkpoint
@@ -218,8 +219,9 @@ def log_of(entries: list[bytes]) -> dict[str, bytes]:
 
 
 SERVE = """
-const [files, checkpoint, entry, index, vkey] = arguments;
+const [files, checkpoint, entry, index, vkey, signers] = arguments;
 const box = document.getElementById("check");
+box.dataset.signers = JSON.stringify(signers);
 box.dataset.vkey = vkey;
 window.fetch = async (url) => {
   const path = String(url).replace("/ledger/", "");
@@ -234,13 +236,15 @@ other?.removeAttribute("data-index");
 """
 
 
-def serve(page: Browser, entries: list[bytes], size: int, index: int, served: Mapping[str, bytes]) -> None:
+def serve(
+    page: Browser, entries: list[bytes], size: int, index: int, served: Mapping[str, bytes], signers: Sequence[str] = ()
+) -> None:
     """Have the page check entry `index` of a log that is signed at `size`."""
     root = root_of([leaf_hash(entry) for entry in entries[:size]])
     note = ANOTHER.sign(Checkpoint(ANOTHER.name, size, root).text).encode()
     files = {path: base64.b64encode(data).decode() for path, data in served.items()}
     checkpoint = base64.b64encode(note).decode()
-    page.script(SERVE, files, checkpoint, entries[index].decode(), str(index), ANOTHER.verifier.vkey)
+    page.script(SERVE, files, checkpoint, entries[index].decode(), str(index), ANOTHER.verifier.vkey, list(signers))
 
 
 def test_logs_of_every_shape(page: Browser) -> None:
@@ -265,6 +269,25 @@ def test_logs_of_every_shape(page: Browser) -> None:
         | {Tile(1, 0, 3).path: served[Tile(1, 0, 10).path][: 3 * 32]},
     )
     assert check(page) == "good", page.text("#check")
+
+
+def test_a_pinned_key_leads_to_those_that_it_endorsed(page: Browser) -> None:
+    """The log's key was rotated twice since this browser was given the first one."""
+    first, second, stranger = (Signer(ANOTHER.name, bytes([number] * 32)) for number in (1, 2, 3))
+    entries = [b"a", b"b", b"c"]
+    good = [rotation(first, second), rotation(second, ANOTHER)]
+    page.script("localStorage.setItem('transom.pinned', arguments[0])", first.verifier.vkey)
+    for signers, word in (
+        (good, "good"),
+        ([good[1]], "bad"),
+        ([rotation(stranger, second), good[1]], "bad"),
+        ([good[0], rotation(second, stranger)], "bad"),
+    ):
+        serve(page, entries, 3, 1, log_of(entries), signers)
+        assert check(page) == word, page.text("#check")
+    page.script("localStorage.setItem('transom.pinned', arguments[0])", second.verifier.vkey)
+    serve(page, entries, 3, 1, log_of(entries), good)
+    assert check(page) == "good"
 
 
 @pytest.mark.parametrize("harm", ["short tile", "long tile", "short bundle", "no tile", "no checkpoint", "cosigned"])

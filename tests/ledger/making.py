@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
+from transom.ledger.acts import SignerEntry
 from transom.ledger.entry import (
     DecisionEntry,
     Entry,
@@ -17,6 +18,8 @@ from transom.ledger.entry import (
     type_of,
 )
 from transom.ledger.keys import LedgerKeys, load_or_create
+from transom.ledger.note import Signer
+from transom.ledger.rotation import endorse
 from transom.ledger.sequence import Sequencer
 from transom.storage import tables
 from transom.storage.engine import Database, open_database
@@ -52,6 +55,15 @@ def outcome(of: DecisionEntry, at: int = NOW, **fields: object) -> OutcomeEntry:
         "status": "answered",
     }
     return OutcomeEntry(**(entry | fields))  # type: ignore[arg-type] # test data: msgspec checks it at decode
+
+
+def rotation(old: Signer, new: Signer, at: int = NOW) -> str:
+    """The entry in which one key of a log endorses the next."""
+    vkey = new.verifier.vkey
+    by = Pseudonym("p_" + "0" * 20)
+    endorsement = endorse(old, vkey)
+    entry = SignerEntry(id=new_id(at), at=timestamp(at), event="rotated", vkey=vkey, endorsement=endorsement, by=by)
+    return encode(entry).decode()
 
 
 def requests(count: int) -> list[Entry]:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.ledger import outsider
+from tests.ledger.making import rotation
 
 from transom.errors import LedgerError
-from transom.ledger.acts import SignerEntry
 from transom.ledger.check import Findings, Witnesses, check_proof, check_receipt
 from transom.ledger.checkpoint import Checkpoint, parse_checkpoint
 from transom.ledger.cosign import Cosigner
@@ -31,7 +31,6 @@ from transom.ledger.note import Signer, Verifier
 from transom.ledger.portable import Portable, ProvenOutcome, parse_portable
 from transom.ledger.proof import ProofFile
 from transom.ledger.receipt import Receipt, ReceiptFile, open_receipt, parse_file, parse_receipt, sign
-from transom.ledger.rotation import endorse
 from transom.ledger.seal import commitment
 from transom.ledger.tree import leaf_hash, node_hash
 from transom.values import Digest, Pseudonym
@@ -259,15 +258,6 @@ def test_what_a_file_lacks_is_said() -> None:
     file = ReceiptFile(note=sign(nothing, SIGNER))
     assert check_receipt(file, KEYS).ok
     assert wrong(check_receipt(file, KEYS, answer=ANSWER))
-
-
-def rotation(old: Signer, new: Signer) -> str:
-    """The entry in which one key endorses the next."""
-    vkey = new.verifier.vkey
-    at = timestamp(1_764_000_000_000)
-    by = Pseudonym("p_" + "0" * 20)
-    entry = SignerEntry(id=new_id(1), at=at, event="rotated", vkey=vkey, endorsement=endorse(old, vkey), by=by)
-    return encode(entry).decode()
 
 
 def test_who_trusts_an_old_key_of_the_log_comes_to_trust_the_next() -> None:

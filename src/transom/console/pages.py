@@ -11,6 +11,7 @@ from transom.console.rows import flagged
 from transom.console.site import Visit
 from transom.decisions import explain as stories
 from transom.decisions.governance import TERMINAL
+from transom.decisions.receipts import rotations
 from transom.errors import NotFound
 from transom.gateway.reads import ruled
 from transom.gateway.request import is_loopback
@@ -104,7 +105,9 @@ async def read_content(visit: Visit, why: Why) -> stories.Story:
 
 
 async def _decision_page(visit: Visit, story: stories.Story) -> Response:
-    looks = await visit.site.door.database.run(lambda connection: looks_at(connection, story.id))
+    looks, signers = await visit.site.door.database.run(
+        lambda connection: (looks_at(connection, story.id), rotations(connection))
+    )
     policies = visit.site.door.running.policies
     ruling = story.decision.ruling
     current = ruling is not None and ruling.digest == policies.digest
@@ -130,6 +133,7 @@ async def _decision_page(visit: Visit, story: stories.Story) -> Response:
         names=visit.site.door.keyring.names() | {visit.site.keys.pseudonym(TERMINAL): "the terminal"},
         reasons=REASONS,
         vkey=visit.site.keys.vkey,
+        signers=signers,
         log="/ledger/" if _log_is_open(visit) else "/ledger-tiles/",
         rungs=RUNGS,
     )

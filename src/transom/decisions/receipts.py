@@ -120,7 +120,7 @@ class Receipts:
             entry=held.row.body.decode(),
             outcome=outcome,
             receipt=self.of_held(connection, held, salts=salts),
-            signers=tuple([body.decode() for body in acts(connection, "signer/1") if _is_rotation(body)]),
+            signers=rotations(connection),
         )
 
     def _salts(self, connection: Connection, decision: DecisionId) -> dict[Part, bytes]:
@@ -134,6 +134,9 @@ class Receipts:
         return timestamp(time.time_ns() // 1_000_000 + self._promise_ms)
 
 
-def _is_rotation(body: bytes) -> bool:
-    entry = decode(body)
-    return isinstance(entry, SignerEntry) and entry.event == "rotated"
+def rotations(connection: Connection) -> tuple[str, ...]:
+    """Give the entries in which each key of the log endorses the next, oldest first. Raises `LedgerError`."""
+    found = [(body, decode(body)) for body in acts(connection, "signer/1")]
+    return tuple(
+        [body.decode() for body, entry in found if isinstance(entry, SignerEntry) and entry.event == "rotated"]
+    )

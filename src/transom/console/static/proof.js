@@ -267,9 +267,26 @@ async function chooseKey() {
     step("note", "Key: the one that this page names. Pin the one that you were given instead.", key.text);
   } else {
     step("ok", "Key: the one that you pinned in this browser.", key.text);
-    if (pinned !== box.dataset.vkey) step("bad", "This page names another key.", box.dataset.vkey);
   }
-  return key;
+  const now = await succeeded(key);
+  if (now.text !== box.dataset.vkey) step("bad", "This page names another key.", box.dataset.vkey);
+  return now;
+}
+
+// Gives the key that took a trusted one's place, or its successor's, by each one's own signature: `signer/1` entries.
+async function succeeded(key) {
+  let trusted = key;
+  for (const text of JSON.parse(box.dataset.signers)) {
+    const { vkey, endorsement } = JSON.parse(text);
+    const signature = fromBase64(endorsement, "An endorsement");
+    if (toHex(signature.slice(0, 4)) !== trusted.id) continue;
+    if (!(await verifies(trusted, signature.slice(4), `transom-signer/1\n${vkey}\n`))) continue;
+    const next = await readKey(vkey);
+    if (next.name !== trusted.name) continue;
+    trusted = next;
+    step("ok", "It endorsed the key that took its place:", vkey);
+  }
+  return trusted;
 }
 
 async function checkpointOf(key) {
