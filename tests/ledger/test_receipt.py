@@ -186,7 +186,10 @@ def test_any_byte_of_a_proof_that_is_changed_is_seen() -> None:
     made = make()
     head, extra, rest = made.proof.text.split("\n", 2)
     within = b64decode(extra.removeprefix("extra ")).decode()
-    changed = flips(made.proof.text)
+    changed = [f"{head}\n{extra}\n{each}" for each in flips(rest)] + [
+        f"{each}\n{extra}\n{rest}" for each in flips(head)
+    ]
+    changed += [f"{head}\n{each}\n{rest}" for each in flips(extra)[::7]]
     changed += [f"{head}\nextra {b64encode(each.encode()).decode()}\n{rest}" for each in flips(within)]
     for text in changed:
         with pytest.raises(outsider.Rejected):
