@@ -104,6 +104,10 @@ def leaf_hash(entry: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
 def mth(leaves: list[bytes]) -> bytes:
     """RFC 6962 section 2.1, over leaf hashes, by its definition."""
     if not leaves:

@@ -144,6 +144,16 @@ def test_a_tile_torn_by_a_power_cut_is_written_again(home: Home, torn: bytes) ->
     assert_sound(home)
 
 
+@pytest.mark.parametrize("path", ["ledger/tile/0/000.p/70", "ledger/tile/entries/000.p/70"])
+def test_a_torn_tile_of_a_size_that_never_came_is_gone_at_the_next_start(home: Home, path: str) -> None:
+    home.sequencer().run_once()
+    home.objects.put(path, b"half of it")  # by a run that died before it signed
+    home.write(requests(100))
+    home.sequencer().run_once()  # and the next one ends elsewhere
+    assert home.objects.get(path) is None
+    assert_sound(home)
+
+
 def test_lost_and_damaged_objects_are_made_again_from_rows(home: Home) -> None:
     home.write(requests(600))
     home.sequencer().run_once()

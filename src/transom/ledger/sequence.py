@@ -104,11 +104,6 @@ class Sequencer:
         self._appender = Appender(self._write)
         self._unwritten: list[tuple[Tile, bytes]] = []
 
-    @property
-    def leads(self) -> bool:
-        """Whether this instance holds the lease, as far as it knows."""
-        return time.monotonic() < self._lapses_at
-
     def recover(self) -> bool:
         """Make the published log agree with the newest checkpoint of the database. Sequences nothing new.
 
@@ -356,17 +351,14 @@ class Sequencer:
         return appender if whole and appender.root() == row.root else None
 
     def _inventory(self, size: int) -> bool:
-        """Once in this process, say whether every tile and bundle is there, and delete what full ones replaced."""
+        """Once in this process, say whether every tile and bundle is there; delete partial tiles of no use."""
         if self._checked:
             return True
         found = self._objects.sizes(TILES)
-        replaced = [
-            path
-            for path in found
-            if (tile := parse_path(path)) and tile.path != tile.full.path and tile.full.needs <= size
-        ]
+        partials = [tile for path in found if (tile := parse_path(path)) and tile.path != tile.full.path]
         if all(_is_whole(tile, found) for tile in tiles_of(size)):
-            self._objects.delete(replaced)
+            # Those beyond belong to no checkpoint: a power cut may have torn them, and the log may grow past them.
+            self._objects.delete([tile.path for tile in partials if tile.full.needs <= size or tile.needs > size])
             return True
         return False
 
@@ -414,11 +406,6 @@ class SequencerThread:
         if self.last_error is not None:
             return "the log cannot be sequenced"
         return None if self._sequencer.held is None else "the log waits for its witnesses"
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process is the one that sequences."""
-        return self._sequencer.leads
 
     def start(self) -> None:
         """Do a first run, so that what a dead process left half done is whole from here on, and begin."""
