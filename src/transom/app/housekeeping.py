@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from transom.app.alerts import Alerts
 from transom.app.build import Parts
+from transom.app.scrubbing import Scrubbing
 from transom.audit.index import catch_up
 from transom.decisions import store
 from transom.decisions.erase import erase_expired
@@ -49,11 +50,13 @@ class Housekeeping:
         self._counted_from = _now()
         self._facts_revision: int | None = None
         self._writes = 0
+        self._scrubbing = Scrubbing(parts)
 
     async def run(self) -> None:
         """Run for ever."""
         await asyncio.gather(
             _every(_BEAT_SECONDS, self.beat),
+            _every(self._scrubbing.pace, self._scrubbing.look),
             _every(_COUNTS_SECONDS, self.note_counts),
             _every(_RATES_SECONDS, self.check_rates),
             _every(_ALERTS_SECONDS, self.send_alerts),

@@ -40,13 +40,14 @@ def _verify_kept(database: Database, vault: Vault, report: Report) -> None:
             return
         for row in rows:
             report.contents += 1
-            what = _content_problem(row, vault)
+            what = content_problem(row, vault)
             if what:
                 report.add(what, f"content of decision {row.decision}, {row.part}")
         decision, part = rows[-1].decision, rows[-1].part
 
 
-def _content_problem(row: ContentRow, vault: Vault) -> str | None:
+def content_problem(row: ContentRow, vault: Vault) -> str | None:
+    """Open a content, and say what is wrong with it; `None` where it is what its entry commits to."""
     if row.entry is None:
         return "No entry commits to this content."
     try:

@@ -104,6 +104,11 @@ class Sequencer:
         self._appender = Appender(self._write)
         self._unwritten: list[tuple[Tile, bytes]] = []
 
+    @property
+    def leads(self) -> bool:
+        """Whether this instance holds the lease, as far as it knows."""
+        return time.monotonic() < self._lapses_at
+
     def recover(self) -> bool:
         """Make the published log agree with the newest checkpoint of the database. Sequences nothing new.
 
@@ -406,6 +411,11 @@ class SequencerThread:
         if self.last_error is not None:
             return "the log cannot be sequenced"
         return None if self._sequencer.held is None else "the log waits for its witnesses"
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that sequences."""
+        return self._sequencer.leads
 
     def start(self) -> None:
         """Do a first run, so that what a dead process left half done is whole from here on, and begin."""

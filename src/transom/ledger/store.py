@@ -13,6 +13,7 @@ from transom.ledger.witness import Seen
 from transom.values import DecisionId
 
 _LEASE: Final = "sequencer"
+_SCRUB: Final = "scrub"
 _SIZE: Final = ("size", "integer", str(MAX_INTEGER + 1))
 
 
@@ -31,6 +32,15 @@ class CheckpointRow(NamedTuple):
     root: bytes
     note: str
     at: int
+
+
+class StoredRow(NamedTuple):
+    """A row of `entry` as it is stored, to be read by whoever trusts none."""
+
+    id: int
+    type: str
+    decision: str | None
+    body: bytes
 
 
 class ContentRow(NamedTuple):
@@ -125,6 +135,46 @@ def entries_as_stored(connection: Connection, after: int, limit: int) -> list[tu
         {"after": after, "limit": limit},
     )
     return [(row[0], row[1]) for row in rows]
+
+
+def rows_at(connection: Connection, leaf: int, until: int, limit: int) -> list[StoredRow]:
+    """Give at most `limit` rows of `entry` from the one at place `leaf` of the log on, up to row `until`.
+
+    What is not of its type is given as what no row has. At most one batch of the sequencer is counted.
+    """
+    columns = ("type", "text", "''"), ("decision", "text", "NULL"), ("body", "blob", "x''")
+    read = ", ".join(_of_type(connection, *column) for column in columns)
+    rows = connection.execute(
+        text(
+            f"SELECT id, {read} FROM entry WHERE id > (SELECT last_entry FROM checkpoint WHERE size <= :leaf "  # noqa: S608 - no input
+            "ORDER BY size DESC LIMIT 1) AND id <= :until ORDER BY id LIMIT :limit OFFSET "
+            ":leaf - (SELECT size FROM checkpoint WHERE size <= :leaf ORDER BY size DESC LIMIT 1)"
+        ),
+        {"leaf": leaf, "until": until, "limit": limit},
+    )
+    return [StoredRow(*row) for row in rows]
+
+
+def mend_row(connection: Connection, row: int, body: bytes) -> None:
+    """Put the bytes that are proven to be a row's in the place of those that it has."""
+    connection.execute(text("UPDATE entry SET body = :body WHERE id = :row"), {"row": row, "body": body})
+
+
+def scrubbed(connection: Connection) -> int:
+    """Give the bundle that is to be looked at next (`ledger.scrub`), the first where nobody has said."""
+    found = connection.execute(text("SELECT value FROM revision WHERE name = :name"), {"name": _SCRUB})
+    return found.scalar_one_or_none() or 0
+
+
+def put_scrubbed(connection: Connection, index: int) -> None:
+    """Keep which bundle is to be looked at next."""
+    connection.execute(
+        text(
+            "INSERT INTO revision (name, value) VALUES (:name, :value) "
+            "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        ),
+        {"name": _SCRUB, "value": index},
+    )
 
 
 def last_checkpoint(connection: Connection) -> CheckpointRow | None:

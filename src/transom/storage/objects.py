@@ -35,6 +35,11 @@ class Objects:
         self._attributes = attributes
         self._synced: set[Path] = set()
 
+    @property
+    def local(self) -> bool:
+        """Whether it is a folder: asked for nothing but its disk's time."""
+        return self._root is not None
+
     def get(self, path: str) -> bytes | None:
         """Give an object's bytes, None where there is none."""
         with self._errors(path):
