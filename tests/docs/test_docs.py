@@ -64,7 +64,7 @@ def test_every_command_that_a_document_shows_exists() -> None:
         for document in DOCUMENTS
         for match in re.findall(
             r"(?:`|/bin/)transom "
-            r"((?:callers|config|decisions|import|keys|ledger|limits|models|verify) [a-z-]+|up|explain)\b",
+            r"((?:callers|config|decisions|import|keys|ledger|limits|models|verify) [a-z-]+|up|explain|reconcile)\b",
             document.read_text(),
         )
     }

@@ -54,7 +54,7 @@ def open_source(database: Database, objects: Objects, keys: LedgerKeys, searched
     note = objects.get(CHECKPOINT)
     if note is None:
         raise NotFound("There is no log yet, so there is nothing to export. The first entry begins it.")
-    checkpoint = parse_checkpoint(open_note(note, [keys.signer.verifier]))
+    checkpoint = parse_checkpoint(open_note(note, keys.verifiers))
     at = timestamp(time.time_ns() // 1_000_000)
     header = Header(FORMAT, keys.origin, keys.vkey, note.decode(), at, dict(searched))
     return Source(database, objects, note.decode(), checkpoint, header)

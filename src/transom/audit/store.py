@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.selectable import Subquery
 
 from transom.storage.bulk import insert_rows
-from transom.storage.tables import entry, found, found_tag, revision
+from transom.storage.tables import checkpoint, entry, found, found_tag, revision
 from transom.values import DecisionId, Pseudonym
 
 _WATERMARK: Final = "found"
@@ -149,6 +149,25 @@ def bodies(connection: Connection, decisions: Sequence[DecisionId]) -> dict[Deci
     for row in rows:
         gathered.setdefault(row.decision, {})[row.type] = bytes(row.body)
     return gathered
+
+
+def rows_of_log(connection: Connection, size: int) -> int | None:
+    """Return how many rows there are up to the one that is the last leaf of a log of so many entries.
+
+    `None` where no checkpoint of that size is kept.
+    """
+    last = connection.execute(select(checkpoint.c.last_entry).where(checkpoint.c.size == size)).scalar_one_or_none()
+    if last is None:
+        return None
+    return connection.execute(select(func.count()).select_from(entry).where(entry.c.id <= last)).scalar_one()
+
+
+def rows_gone(connection: Connection) -> int:
+    """Return how many rows of the record were deleted, as far as the database can tell: SQLite alone skips no id."""
+    if connection.dialect.name != "sqlite":
+        return 0
+    given = connection.execute(text("SELECT seq FROM sqlite_sequence WHERE name = 'entry'")).scalar_one_or_none()
+    return (given or 0) - connection.execute(select(func.count()).select_from(entry)).scalar_one()
 
 
 def decision_at(connection: Connection, place: Place) -> DecisionId:

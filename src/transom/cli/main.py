@@ -18,6 +18,7 @@ from transom.cli import (
     ledger,
     limits,
     models,
+    reconcile,
     redecide,
     up,
     verify,
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("explain")(explain.explain)
+app.command("reconcile")(reconcile.reconcile)
 app.command("redecide")(redecide.redecide)
 app.command("erase")(erase.erase)
 app.command("backup")(backup.backup)
