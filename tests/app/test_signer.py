@@ -11,9 +11,11 @@ from sqlalchemy import update
 from tests.ledger import outsider
 from tests.support.doors import MakeServer
 from tests.support.server import NO_ENGINE, Server
+from typer.testing import CliRunner
 
 from transom.app import signer
 from transom.app.build import Stores
+from transom.cli import config
 from transom.errors import ConfigErrors, LedgerError
 from transom.ledger.acts import SignerEntry
 from transom.ledger.keys import load_or_create
@@ -170,7 +172,10 @@ pseudonym_key = {{ file = "{secret}" }}
     vault.write_text(Signer("log.example/other", bytes(32)).private_text)
     with pytest.raises(LedgerError, match=r"the key of the log 'log\.example/other'"), server.stores():
         pass
+    monkeypatch.setenv("TRANSOM_HOME", str(server.home.path))
+    assert CliRunner().invoke(config.app, ["check"]).exit_code == 0
     monkeypatch.delenv("TEST_MASTER")
+    assert "TEST_MASTER is not set" in str(CliRunner().invoke(config.app, ["check"]).exception)
     with pytest.raises(ConfigErrors, match="TEST_MASTER is not set"), server.stores():
         pass
 

@@ -90,6 +90,12 @@ class Asked:
         self.hold = hold
         self.asked: list[tuple[int, frozenset[str]]] = []
 
+    def genuine(self, note: str, line: str) -> bool:
+        try:
+            return bool(cosignatures((note + line).encode(), [each.verifier for each in self.cosigners]))
+        except LedgerError:
+            return False
+
     def ask(
         self, note: str, size: int, prove: Callable[[int], list[bytes]], without: Collection[str]
     ) -> list[Cosignature]:
@@ -158,6 +164,17 @@ def test_a_witness_that_comes_late_is_added(home: Home, monkeypatch: pytest.Monk
     assert names_on(home, asked) == {"w1", "w2"}
     assert asked.asked[-1] == (3, frozenset({"w2"}))
     assert verify_all(home.database, home.objects, home.keys).ok
+
+
+@pytest.mark.parametrize("harm", ["line = replace(line, 'A', 'B')", "line = 'nonsense'", "witness = 'w3'"])
+def test_a_cosignature_that_was_altered_where_it_is_kept_is_asked_for_again(home: Home, harm: str) -> None:
+    asked = Asked("w1", "w2")
+    home.write(requests(3))
+    witnessed(home, asked).run_once()
+    with home.database.begin() as connection:
+        connection.execute(text(f"UPDATE cosignature SET {harm} WHERE witness = 'w1'"))
+    assert witnessed(home, asked).recover()
+    assert names_on(home, asked) == {"w1", "w2"}
 
 
 def test_too_few_witnesses_hold_a_checkpoint_back_and_lose_nothing(

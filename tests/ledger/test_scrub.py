@@ -81,7 +81,7 @@ def test_an_empty_log_is_no_trouble(home: Home) -> None:
 
 
 @given(data=st.data(), size=st.sampled_from(SIZES))
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_flipped_bit_of_any_tile_is_mended(logs: dict[int, Home], size: int, data: st.DataObject) -> None:
     home = logs[size]
     before = objects(home)
@@ -110,7 +110,7 @@ def test_any_flipped_bit_of_any_tile_is_mended(logs: dict[int, Home], size: int,
 
 
 @given(data=st.data(), size=st.sampled_from(SIZES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_flipped_bit_of_any_row_is_mended(logs: dict[int, Home], size: int, data: st.DataObject) -> None:
     home = logs[size]
     before = rows(home)

@@ -158,7 +158,7 @@ class Witnessing(RuleBasedStateMachine):
 
 
 TestWitnessing = Witnessing.TestCase
-TestWitnessing.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestWitnessing.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
 
 
 def test_what_was_cosigned_is_kept(any_home: Home) -> None:

@@ -51,6 +51,14 @@ class AskedWitnesses:
         self._loop = asyncio.get_running_loop()
         self._witnesses = [_Witness(each) for each in settings.witnesses]
 
+    def genuine(self, note: str, line: str) -> bool:
+        """Say whether a line is a cosignature of this checkpoint, as far as its witness is known."""
+        try:
+            cosignatures((note + line).encode(), [each.verifier for each in self._witnesses])
+        except LedgerError:
+            return False
+        return True
+
     def ask(self, note: str, size: int, prove: Prove, without: Collection[str]) -> list[Cosignature]:
         """Have a checkpoint cosigned by all but those in `without`; give what came in time. For another thread."""
         wanted = [each for each in self._witnesses if each.name not in without and not each.resting]
@@ -87,8 +95,8 @@ class AskedWitnesses:
 
 class _Witness:
     def __init__(self, settings: WitnessedBySettings) -> None:
-        self._verifier: CosignatureVerifier = settings.verifier
-        self.name = self._verifier.name
+        self.verifier: CosignatureVerifier = settings.verifier
+        self.name = self.verifier.name
         self._upstream = Upstream("witnesses", upstream_of(settings))
         self._size = 0
         """Of the last checkpoint that it is known to have cosigned."""
@@ -123,9 +131,9 @@ class _Witness:
             raise _WitnessError(f"It answered {status}: {body[:300].decode(errors='replace').strip()}")
         # Nothing of the answer is believed that its key did not sign; other lines of it are left out.
         text, _ = split_note(note.encode())
-        found = cosignatures(text.encode() + b"\n" + body, [self._verifier])
+        found = cosignatures(text.encode() + b"\n" + body, [self.verifier])
         if not found or not 0 < found[0].time * 1000 <= MAX_INTEGER:
-            raise _WitnessError(f"Its answer is not signed by {self._verifier.vkey}, or at no time at all.")
+            raise _WitnessError(f"Its answer is not signed by {self.verifier.vkey}, or at no time at all.")
         self._size = size
         return found[0]
 

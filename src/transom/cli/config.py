@@ -18,6 +18,10 @@ def check(as_json: AsJson = False) -> None:
     prepare(home)
     settings = read_settings(home)
     open_declared_database(home, settings).close()
+    with settings.source.placing():
+        for name, kept in settings.ledger.sources._asdict().items():
+            if kept is not None:
+                kept.resolve(f"ledger.{name}")
     running = read_running(home, settings)
     if as_json:
         print_json(

@@ -3,6 +3,7 @@
 No entry is written for a cosignature: two doors that witness each other would make each other's logs grow for ever.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -31,6 +32,11 @@ class Witness:
         self._cosigner = cosigner
         self._logs = logs
         self._origins = {log_id(origin): origin for origin in logs}
+
+    def refusal(self, request: AddCheckpoint) -> Verdict | None:
+        """Say why what no known log signed is refused; `None` for what must be judged by what was cosigned before."""
+        verdict = judge(request, self._logs, None, self._cosigner, 0)
+        return None if verdict.genuine else verdict
 
     def add(self, connection: Connection, request: AddCheckpoint) -> Verdict:
         """Judge a request, and keep what follows in this transaction: it must be committed before the answer leaves."""
@@ -64,11 +70,20 @@ async def add_checkpoint(door: Door, witness: Witness | None, request: Request) 
 
 async def _judged(door: Door, witness: Witness, body: bytes) -> Verdict:
     try:
-        asked = parse_request(body)
+        # Apart from the event loop, since a request may be long; and strangers' without a look at the database, where
+        # decisions wait to be written.
+        asked, refusal = await asyncio.to_thread(_read, witness, body)
+        if refusal is not None:
+            return refusal
         # Committed on return: what is cosigned is kept before anybody sees that it is.
         return await door.database.run(lambda connection: witness.add(connection, asked), write=True)
     except LedgerError as error:
         return Verdict(400, f"{error}\n")
+
+
+def _read(witness: Witness, body: bytes) -> tuple[AddCheckpoint, Verdict | None]:
+    asked = parse_request(body)
+    return asked, witness.refusal(asked)
 
 
 async def show_witnessed(door: Door, witness: Witness | None, request: Request, path: str) -> None:

@@ -61,6 +61,10 @@ class Witnesses(Protocol):
     hold: bool
     """Whether one that fewer have cosigned is kept from the public."""
 
+    def genuine(self, note: str, line: str) -> bool:
+        """Say whether a line is a cosignature of this checkpoint, as far as its witness is known."""
+        ...
+
     def ask(
         self, note: str, size: int, prove: Callable[[int], list[bytes]], without: Collection[str]
     ) -> list[Cosignature]:
@@ -264,6 +268,8 @@ class Sequencer:
             known = store.cosignatures_of(connection, row.size)
         if self._witnesses is None:
             return known
+        # One that was altered where it is kept would make whoever knows the witness refuse the whole checkpoint.
+        known = [each for each in known if self._witnesses.genuine(row.note, each.line)]
         reader = TileReader(self._objects.get, row.size)
         names = {each.witness for each in known}
         new = self._witnesses.ask(row.note, row.size, lambda old: consistency(reader, old), names)

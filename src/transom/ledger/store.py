@@ -250,11 +250,11 @@ def cosignatures_of(connection: Connection, size: int) -> list[Cosignature]:
 
 
 def keep_cosignatures(connection: Connection, size: int, found: Sequence[Cosignature]) -> None:
-    """Keep cosignatures of the checkpoint of a size; of each witness the first that came."""
+    """Keep cosignatures of the checkpoint of a size; of each witness the one that came last."""
     connection.execute(
         text(
             "INSERT INTO cosignature (size, witness, line, at) VALUES (:size, :witness, :line, :time) "
-            "ON CONFLICT (size, witness) DO NOTHING"
+            "ON CONFLICT (size, witness) DO UPDATE SET line = excluded.line, at = excluded.at"
         ),
         [{"size": size, "witness": each.witness, "line": each.line, "time": each.time * 1000} for each in found],
     )
