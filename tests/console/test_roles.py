@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import pytest
@@ -9,10 +10,14 @@ from tests.console.door import Door, open_door
 from tests.support.server import Answer
 from tests.support.upstream import Upstream
 
+from transom.audit import index
 from transom.console.app import ROUTES
 from transom.console.sessions import Sessions
 from transom.console.site import Route
+from transom.gateway.http import Gateway
 
+NOTHING = cast("Any", None)
+GATEWAY_ROUTES = Gateway(NOTHING, NOTHING, NOTHING).routes  # it only keeps what it is given
 OPERATORS_ONLY: set[str | None] = {"manage_keys", "reload", "erase"}
 READ: set[str | None] = {
     "view_console",
@@ -128,11 +133,21 @@ def test_auditors_see_everything_and_change_nothing(staffed: Door, plain: str) -
             assert answer is not None
             assert (answer.status, "no policy permits" in answer.text) == (403, True), route
     assert {route.action for route in walked if route.method != "GET"} <= OPERATORS_ONLY
-    key = staffed.keys["auditors"].key
-    for path in ("/v1/chat/completions", "/v1/messages", "/v1/responses"):
-        body = {"model": "small", "messages": [{"role": "user", "content": "?"}], "input": "?", "max_tokens": 1}
-        answer = staffed.server.ask("POST", path, key=key, body=body)
-        assert (answer.status, "no policy permits infer" in answer.text) == (403, True), path
+
+
+def test_nothing_answers_an_auditor_but_what_shows_something(staffed: Door, upstream: Upstream) -> None:
+    """Every route of the gateway that is more than a look: refused, on record, and no upstream is asked."""
+    key, asked = staffed.keys["auditors"].key, len(upstream.seen)
+    body = {"model": "small", "messages": [{"role": "user", "content": "?"}], "input": "?", "max_tokens": 1}
+    walked = [route for route in GATEWAY_ROUTES if route.method != "GET"]
+    assert len(walked) > 5
+    for route in walked:
+        path = route.path + ("small:generateContent" if route.path.endswith("/") else "")
+        answer = staffed.server.ask(route.method, path, key=key, body=body)
+        assert 400 <= answer.status < 500, route
+        if path in ("/v1/chat/completions", "/v1/messages", "/v1/responses"):
+            assert (answer.status, "no policy permits infer" in answer.text) == (403, True), route
+    assert len(upstream.seen) == asked
 
 
 def test_a_reviewers_lists_hold_flagged_decisions_alone(staffed: Door, plain: str, flagged: str) -> None:
@@ -144,5 +159,12 @@ def test_a_reviewers_lists_hold_flagged_decisions_alone(staffed: Door, plain: st
     page = staffed.sign_in("reviewers").get("/?show=all").text
     assert flagged in page
     assert plain not in page
+    with staffed.server.stores() as stores:
+        while index.catch_up(stores.database):
+            pass
+    searched = {each["id"] for each in staffed.api("reviewers", "GET", "/api/decisions?action=infer").json["decisions"]}
+    assert flagged in searched
+    assert plain not in searched
+    assert plain not in staffed.sign_in("reviewers").get("/search?caller=sam").text
     nothing = staffed.api("reviewers", "GET", "/api/decisions/01900000-0000-7000-8000-000000000000")
     assert nothing.status == 403  # nor whether there is one
