@@ -160,7 +160,7 @@ def test_a_reviewers_lists_hold_flagged_decisions_alone(staffed: Door, plain: st
     assert flagged in page
     assert plain not in page
     with staffed.server.stores() as stores:
-        while index.catch_up(stores.database):
+        while index.catch_up(stores.database):  # or the door has
             pass
     searched = {each["id"] for each in staffed.api("reviewers", "GET", "/api/decisions?action=infer").json["decisions"]}
     assert flagged in searched

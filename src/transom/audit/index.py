@@ -28,10 +28,19 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def catch_up(database: Database, limit: int = _BATCH) -> int:
-    """Take the next `limit` entries of the log into the index; return how many there were.
+    """Take the next `limit` entries of the log into the index; return how many there were, 0 where it is up to date.
 
-    Of several processes one wins, by the watermark, and the others have worked in vain. Raises `StorageError`.
+    Of several processes one wins, by the watermark; the others have worked in vain and go on where it stands then.
+    Raises `StorageError`.
     """
+    taken = None
+    while taken is None:
+        taken = _take(database, limit)
+    return taken
+
+
+def _take(database: Database, limit: int) -> int | None:
+    """Take the next entries in; `None` where another process was first."""
     with database.begin(write=False) as connection:
         seen = store.watermark(connection)
         entries, leaf = _next(connection, seen, limit)
@@ -41,7 +50,7 @@ def catch_up(database: Database, limit: int = _BATCH) -> int:
     with database.begin() as connection:
         # A crash before the commit leaves the watermark where it was, and the same work to be done again.
         if not store.move_watermark(connection, seen, entries.ids[-1]):
-            return 0
+            return None
         _write(connection, read)
     return len(entries.ids)
 
