@@ -47,7 +47,7 @@ def reconcile(
             waiting = index.waiting(connection)
         if waiting:
             report.unknown.append(
-                f"{waiting} rows of the record wait for the log's next checkpoint; calls in them look omitted till then."
+                f"{waiting} rows of the record wait for the log's next checkpoint; calls in them look omitted."
             )
         hold_itself(report, opened.database, opened.objects, opened.keys)
         if receipts is not None:

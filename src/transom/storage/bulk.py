@@ -1,6 +1,7 @@
 """Many rows with few statements."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from sqlalchemy import Connection
@@ -21,6 +22,6 @@ def insert_rows(connection: Connection, head: str, rows: Sequence[tuple[object, 
     start = 0
     for size in _GROUPS:
         while len(rows) - start >= size:
-            values = tuple(value for row in rows[start : start + size] for value in row)
+            values = tuple(chain.from_iterable(rows[start : start + size]))
             connection.exec_driver_sql(head + ", ".join([group] * size) + tail, values)
             start += size
