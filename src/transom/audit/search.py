@@ -6,6 +6,7 @@ page may hold fewer than were asked for, none even, and still have older ones: `
 """
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Final
 
 import msgspec
@@ -71,8 +72,9 @@ def search(connection: Connection, query: Query) -> Page:
         return Page((), None, waiting)
     driver, rest = _driver(connection, filters, window)
     rows: list[FoundRow] = []
-    stride = query.limit if not rest else store.SORTED if isinstance(driver, Cost) else _STRIDE
-    for _ in range(0, _MOST, stride):
+    # Most pages are full after a few steps; only those that are not look further.
+    first = query.limit if not rest else store.SORTED if isinstance(driver, Cost) else 4 * query.limit
+    for stride in (first, *repeat(_STRIDE, _MOST // _STRIDE)):
         wanted = query.limit - len(rows)
         rows += store.matching(connection, driver, rest, window, reach=stride, limit=wanted)
         if len(rows) == query.limit:
@@ -136,7 +138,10 @@ def _driver(
         return None, ()
     if len(filters) == 1 and isinstance(filters[0], Among):
         return filters[0], ()
-    counts = [(store.count(connection, each, window, _MOST), place) for place, each in enumerate(filters)]
+    counts = [
+        (store.count(connection, each, window, store.SORTED + 1 if isinstance(each, Cost) else _MOST), place)
+        for place, each in enumerate(filters)
+    ]
     # Decisions of some cost stand in the order of that: only a few are quickly put into that of their time.
     fit = [(n, place) for n, place in counts if n <= store.SORTED or isinstance(filters[place], Among)]
     if not fit:
