@@ -16,11 +16,11 @@ from tests.support.server import NO_ENGINE, Server
 from tests.support.upstream import Upstream
 
 from transom.decisions import store
-from transom.decisions.declared import load
+from transom.decisions.declared import keep, load
 from transom.decisions.facts import FactsBook
 from transom.decisions.redecide import Redecided, redecide
 from transom.decisions.store import FactsRow
-from transom.errors import LedgerError
+from transom.errors import LedgerError, StorageError
 from transom.ledger.entry import DecisionEntry
 from transom.ledger.seal import SealedFacts, Vault
 from transom.ledger.verify import verify_all
@@ -28,6 +28,7 @@ from transom.policy.reload import load_policies, reread_policies
 from transom.policy.ruling import Policies
 from transom.policy.vocabulary import SCHEMA
 from transom.storage.engine import Database
+from transom.storage.objects import open_objects
 from transom.values import Caller, Context, KeyContext, Pseudonym, Resource
 
 THEN = """
@@ -368,3 +369,33 @@ def test_rows_are_written_once_and_go_when_their_time_is_over(database: Database
         store.forget_facts(connection, "p")
         assert store.facts_of(connection, "id3") is None
         assert store.facts_revision(connection) == 2
+
+
+def test_what_the_object_store_could_not_take_is_kept_as_soon_as_it_can(tmp_path: Path, vendor: Upstream) -> None:
+    with Server(tmp_path / "home", _settings(vendor), policies=THEN) as server:
+        in_the_way = server.home.data / "objects" / "declared"
+        in_the_way.parent.mkdir(parents=True)
+        in_the_way.touch()
+        key = server.issue("ada", "developers").key
+        server.start()
+        decision = str(server.chat("closed", key).decision)
+        server.logged(decision)
+        with pytest.raises(StorageError):
+            again(server, decision)
+        assert "not yet kept under its digest" in server.log
+        in_the_way.unlink()
+        until = time.monotonic() + 20
+        while again(server, decision).result != "same":
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
+
+def test_a_damaged_text_is_made_whole_when_it_comes_into_force_again(tmp_path: Path) -> None:
+    objects = open_objects(tmp_path)
+    keep(objects, [b"one", b"two"])
+    (path, other) = objects.list("declared")
+    was = objects.get(path)
+    objects.put(path, b"damaged")
+    keep(objects, [b"one", b"two"])
+    assert objects.get(path) == was
+    assert objects.list("declared") == [path, other]
