@@ -40,15 +40,14 @@ class Log(RuleBasedStateMachine):
 
     @override
     def teardown(self) -> None:
-        self.now += LEASE_MS + 1
-        for who in TWO:
-            self.sequencers.pop(who, None)
-        self._sequencer("last").run_once()
-        assert outsider.verify_log(self.home.fetch, self.home.keys.vkey) == self.model
-        report = verify_all(self.home.database, self.home.objects, self.home.keys)
-        assert (report.problems, report.waiting) == ([], 0)
-        self.home.close()
-        self._folder.cleanup()
+        try:
+            self._restart()
+            assert outsider.verify_log(self.home.fetch, self.home.keys.vkey) == self.model
+            report = verify_all(self.home.database, self.home.objects, self.home.keys)
+            assert (report.problems, report.waiting) == ([], 0)
+        finally:
+            self.home.close()
+            self._folder.cleanup()
 
     def _sequencer(self, who: str, fault: Fault | None = None) -> Sequencer:
         database, objects = self.home.database, self.home.objects
@@ -137,7 +136,8 @@ class Log(RuleBasedStateMachine):
 
     def _scrub(self) -> None:
         scrub = Scrubber(self.home.database, self.home.objects, self.home.keys)
-        for _ in range(len(self.model) // 256 + 1):
+        partial = [path for path in self.home.objects.list("ledger/tile") if ".p/" in path]  # one of them a step
+        for _ in range(len(self.model) // 256 + 1 + len(partial)):
             assert scrub.step().problems == []
 
     @invariant()
