@@ -61,7 +61,7 @@ def test_content_takes_a_reason_and_is_one_look(door: Door, decisions: list[str]
     assert door.server.story(look.via).decision.action == "read_content"
     shown = door.api("omar", "GET", "/api/export?caller=dana&content=1&reason=audit&format=parquet")
     table = pq.read_table(BufferReader(shown.body))
-    assert any(WORDS in prompt for prompt in table["prompt"].to_pylist())
+    assert any(prompt and WORDS in prompt for prompt in table["prompt"].to_pylist())
 
 
 def test_an_export_is_for_those_whom_policy_lets(door: Door) -> None:

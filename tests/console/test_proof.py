@@ -132,7 +132,7 @@ def test_a_pinned_key_is_held_to(page: Browser, door: Door, decision: str) -> No
     with door.server.stores() as stores:
         vkey = stores.keys.vkey
     page.script("document.querySelector('#check > details').open = true")
-    page.write("#check input", vkey)
+    page.script("document.querySelector('#check input').value = arguments[0]", vkey)
     assert check(page, "[data-pin]") == "good"
     page.go(f"{door.server.url}/decisions/{decision}")  # it is kept
     assert check(page) == "good"
