@@ -368,8 +368,8 @@ class Sequencer:
         found = self._objects.sizes(TILES)
         partials = [tile for path in found if (tile := parse_path(path)) and tile.path != tile.full.path]
         if all(_is_whole(tile, found) for tile in tiles_of(size)):
-            # Those beyond belong to no checkpoint: a power cut may have torn them, and the log may grow past them. Where
-            # the published one is newer, the database is an older backup: what it was made from is then left alone.
+            # Those beyond belong to no checkpoint: a power cut may have torn them, and the log may grow past them. If
+            # the published one is newer, the database is an older backup: what that was made from is left alone.
             newer = self._genuine(self._objects.get(CHECKPOINT))
             end = size if newer is None else max(size, newer.size)
             self._objects.delete([tile.path for tile in partials if tile.full.needs <= size or tile.needs > end])
