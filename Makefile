@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench requirements clean
+.PHONY: help up test slow check bench requirements clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,9 +19,13 @@ up: ## Install what is missing, then serve the embedded model and the gateway on
 	@scripts/install local
 	@exec $(BIN)/transom up $(ARGS)
 
-test: ## Install what is missing, then run every test (ARGS="-k word" for some)
+test: ## Install what is missing, then run the tests (ARGS="-k word" for some)
 	@scripts/install dev
-	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
+
+slow: ## Run the tests that kill servers by the dozen, or load them for long
+	@scripts/install dev
+	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m slow $(ARGS)
 
 check: ## Lint, formatting, types and layers
 	@scripts/install dev

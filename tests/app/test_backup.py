@@ -16,6 +16,8 @@ from transom.app.backup import read_manifest
 from transom.ledger.entry import OutcomeEntry
 from transom.ledger.tiles import CHECKPOINT
 
+pytestmark = pytest.mark.slow
+
 
 def settings(vendor: Upstream) -> str:
     return NO_ENGINE + MODELS.format(url=vendor.url)

@@ -11,6 +11,8 @@ from tests.support.upstream import Upstream
 from transom.decisions.governance import TERMINAL
 from transom.ledger.acts import ErasureEntry
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory, vendor: Upstream) -> Iterator[tuple[Server, dict[str, list[str]]]]:

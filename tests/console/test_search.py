@@ -110,6 +110,7 @@ def test_who_may_not_read_decisions_searches_nothing(door: Door) -> None:
     assert door.api("sam", "GET", "/api/decisions?caller=sam").status == 403
 
 
+@pytest.mark.slow
 def test_the_command_finds_the_same(door: Door, asked: dict[str, Answer]) -> None:
     said = door.server.run("decisions", "find", "caller=sam", "ruling=forbid", "--json")
     assert said.returncode == 0, said.stderr

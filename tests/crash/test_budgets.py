@@ -15,6 +15,8 @@ from tests.support.wire import until
 
 from transom.metering.money import UNIT
 
+pytestmark = pytest.mark.slow
+
 KILLS = 4
 LIMITS = """
 [[limits]]
@@ -70,7 +72,6 @@ async def crash_often(door: Server) -> None:
     verify(door)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -19,6 +19,8 @@ from tests.support.server import NO_ENGINE, Server
 from tests.support.upstream import Upstream
 from tests.support.wire import Reply, chat, connected, read
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 12
 LOAD_SECONDS = (0.05, 0.45)
 
@@ -154,21 +156,18 @@ def settings_of(hostile: Upstream) -> str:
     return NO_ENGINE + models(hostile, "varied", timeouts="{ connect = 5, first_byte = 10 }")
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_one_process_on_sqlite_survives_kill_9(tmp_path: Path, hostile: Upstream) -> None:
     with Server(tmp_path / "home", settings_of(hostile)) as door:
         asyncio.run(crash_often(door, 28))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_one_process_on_postgresql_survives_kill_9(tmp_path: Path, hostile: Upstream, postgres_url: str) -> None:
     with Server(tmp_path / "home", settings_of(hostile), database=postgres_url) as door:
         asyncio.run(crash_often(door, 8))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_two_workers_survive_the_death_of_their_parent(tmp_path: Path, hostile: Upstream) -> None:
     with Server(tmp_path / "home", settings_of(hostile), workers=2) as door:
@@ -231,7 +230,6 @@ async def closed_all(door: Server, seconds: float = 15.0) -> None:
         await asyncio.sleep(0.1)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_worker_is_killed_and_the_other_goes_on(
@@ -271,7 +269,6 @@ async def outlive(door: Server, hostile: Upstream, gate: threading.Event) -> Non
     verify(door)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_what_a_living_worker_has_open_is_not_closed_by_another(
     tmp_path: Path, hostile: Upstream, gate: threading.Event

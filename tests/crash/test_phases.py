@@ -28,6 +28,8 @@ from transom.storage.engine import open_database
 from transom.storage.migrate import migrate
 from transom.storage.objects import open_objects
 
+pytestmark = pytest.mark.slow
+
 MOST = {"delete": 2, "publish": 3, "checkpoint": 3, "batch": 12, "tile": 12, "write": 6}
 """How often a point is passed at most before it is deadly."""
 RUN_SECONDS = 0.25
@@ -177,7 +179,6 @@ def orders(each: int) -> list[Order]:
     return made
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "each"), [("sqlite", 14), ("postgresql", 3)])
 def test_nothing_is_lost_or_forked_whatever_moment_it_is_killed_at(
     kind: str, each: int, request: pytest.FixtureRequest

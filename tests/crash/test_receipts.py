@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from tests.ledger import outsider
 from tests.support import wire
 from tests.support.doors import models
@@ -20,6 +21,8 @@ from transom.ledger.check import check_receipt
 from transom.ledger.note import parse_vkey
 from transom.ledger.portable import parse_portable
 from transom.ledger.receipt import open_receipt, parse_file
+
+pytestmark = pytest.mark.slow
 
 ROUNDS = 2
 CALLERS = 12

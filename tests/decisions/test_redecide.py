@@ -161,6 +161,7 @@ def test_the_safeguards_that_ran_are_named_and_kept(ruled: tuple[Server, dict[st
         assert b"secrets" in load(opened.objects, permitted.safeguards, "it")
 
 
+@pytest.mark.slow
 def test_the_command_says_it_for_people_and_for_programs(ruled: tuple[Server, dict[str, str]], tmp_path: Path) -> None:
     server, decisions = ruled
     done = server.run("redecide", decisions["permit"])

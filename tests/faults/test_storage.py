@@ -194,6 +194,7 @@ def test_a_table_locked_in_postgresql(postgres_url: str, make_door: MakeServer, 
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_postgresql_crashes_under_load_and_comes_back(
     cluster: Cluster, make_door: MakeServer, hostile: Upstream, workers: int

@@ -59,6 +59,7 @@ def test_anthropics_clients_are_told_in_their_own_headers(make_server: MakeServe
         assert refused.value.response.headers["anthropic-ratelimit-requests-remaining"] == "0"
 
 
+@pytest.mark.slow
 def test_two_workers_and_a_replica_count_together(make_server: MakeServer, vendor: Upstream, redis: Redis) -> None:
     common = f'[storage]\nrates = "{redis.url}"\n' + REQUESTS.format(5).replace("\n", '\nper = "all"\n', 1)
     doors = [make_server(settings(vendor, common), workers=workers).start() for workers in (2, 1)]

@@ -15,6 +15,8 @@ from transom.ledger.acts import AccessEntry
 from transom.ledger.keys import load_or_create_witness
 from transom.ledger.witness import log_id
 
+pytestmark = pytest.mark.slow
+
 
 class Split(NamedTuple):
     """`log`, and `other`, which went on from a copy of it under the same key; `witness` witnesses; their keys."""

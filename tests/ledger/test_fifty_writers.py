@@ -14,6 +14,8 @@ from tests.support.server import ROOT
 from transom.ledger.sequence import SequencerThread
 from transom.ledger.verify import verify_all
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = (13, 13, 12, 12)
 EACH = 12
 
