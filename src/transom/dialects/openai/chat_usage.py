@@ -17,6 +17,7 @@ from transom.values import Usage
 _ASKED = b'"stream_options":{"include_usage":true},'
 _VALUE = re.compile(rb"\s*:\s*")
 _EVENT = re.compile(rb".*?(?:(?>\r\n|\n|\r){2}|\Z)", re.DOTALL)
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _DATA = re.compile(rb"^data:(.*)$", re.MULTILINE)
 
 
@@ -64,7 +65,8 @@ class TakenUsage:
 
     def feed(self, events: bytes) -> bytes:
         """Return whole events without it."""
-        if b'"usage"' not in events:
+        # Many servers say `"usage":null` in every chunk: only one without choices is worth a look.
+        if b'"usage"' not in events or _NO_CHOICES.search(events) is None:
             return events
         return b"".join(event for event in _EVENT.findall(events) if not self._takes(event))
 
