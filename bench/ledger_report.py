@@ -4,15 +4,11 @@ python -m bench.ledger_report ledger.json                                    pri
 python -m bench.ledger_report ledger.json --into docs/ledger-benchmarks.md   put it between that file's two marks
 """
 
-import argparse
 import statistics
 import sys
-from pathlib import Path
-
-import msgspec
 
 from bench.ledger_results import LedgerRun, Step
-from bench.report import insert, table
+from bench.report import command, table
 
 AIM = 5_000
 """Entries a second, on one core."""
@@ -129,21 +125,5 @@ def _ends(steps: list[Step]) -> tuple[float, float]:
     )
 
 
-def main() -> int:
-    """Print a report, or put it into a document."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.ledger_report", description=__doc__.split("\n", maxsplit=1)[0]
-    )
-    parser.add_argument("run", type=Path, help="what `python -m bench ledger --json FILE` wrote")
-    parser.add_argument("--into", type=Path, metavar="DOCUMENT")
-    options = parser.parse_args()
-    report = markdown(msgspec.json.decode(options.run.read_bytes(), type=LedgerRun))
-    if options.into is None:
-        print(report)
-    else:
-        options.into.write_text(insert(options.into.read_text(), report))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("ledger_report", __doc__, LedgerRun, markdown))

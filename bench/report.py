@@ -6,8 +6,9 @@ python -m bench.report run.json --into docs/benchmarks.md   put it between that 
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +16,7 @@ from bench.aims import aims
 from bench.results import Run
 from bench.summary import Row, rows, writing
 
+T = TypeVar("T")
 BEGIN = "<!-- results: made by bench.report, not by hand -->"
 END = "<!-- end of results -->"
 _ABSENT = "-"
@@ -178,19 +180,22 @@ def insert(text: str, report: str) -> str:
     return f"{before}{BEGIN}\n\n{report}\n{END}{after}"
 
 
-def main() -> int:
-    """Print a report, or put it into a document."""
-    parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("run", type=Path, help="what `python -m bench --json FILE` wrote")
+def command(prog: str, about: str, kind: type[T], markdown: Callable[[T], str]) -> int:
+    """Print the report of a run's file, or put it into a document: the command of this module and of its like.
+
+    `kind` is what the file holds; `about` says what the command is for.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{prog}", description=about.split("\n", maxsplit=1)[0])
+    parser.add_argument("run", type=Path, help="what the benchmark's --json FILE wrote")
     parser.add_argument("--into", type=Path, metavar="DOCUMENT")
     options = parser.parse_args()
-    report = markdown(msgspec.json.decode(options.run.read_bytes(), type=Run))
+    text = markdown(msgspec.json.decode(options.run.read_bytes(), type=kind))
     if options.into is None:
-        print(report)
+        print(text)
     else:
-        options.into.write_text(insert(options.into.read_text(), report))
+        options.into.write_text(insert(options.into.read_text(), text))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("report", __doc__, Run, markdown))

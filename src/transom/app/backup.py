@@ -7,7 +7,6 @@ secrets, which are copied only where that is asked for.
 """
 
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from transom.ledger.store import last_checkpoint
 from transom.ledger.tiles import CHECKPOINT, FOLDER
 from transom.ledger.verify import verify_all
 from transom.storage.copy import TABLES, count, hold_still, read_rows, write_rows
+from transom.storage.durable import fsync
 from transom.storage.migrate import ensure_schema, head
 
 _SOONER: Final = frozenset(("record_key", "facts"))
@@ -294,8 +294,4 @@ def _digest(file: Path) -> str:
 
 def _sync(folder: Path) -> None:
     for path in (*sorted(folder.rglob("*")), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        fsync(path)

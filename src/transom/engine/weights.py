@@ -22,6 +22,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 import msgspec
 
 from transom.errors import StartError
+from transom.storage.durable import fsync
 
 Phase: TypeAlias = Literal["waiting", "downloading", "unpacking", "checking"]
 _SLICE = 1 << 20
@@ -111,7 +112,7 @@ def _fetch(path: Path, weights: Weights, progress: Progress) -> None:
             )
         # The file is on disk before its name is: a crash here leaves either no weights or whole ones.
         unpacked.replace(path)
-        _sync_folder(path.parent)
+        fsync(path.parent)
 
 
 def _demand_space(folder: Path, weights: Weights) -> None:
@@ -217,14 +218,6 @@ def _bytes_under(folder: Path) -> int:
             except FileNotFoundError:
                 continue
     return total
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

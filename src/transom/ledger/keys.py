@@ -21,6 +21,7 @@ from transom.config.secrets import SecretRef
 from transom.errors import LedgerError
 from transom.ledger.cosign import Cosigner, parse_witness_private
 from transom.ledger.note import Signer, Verifier, parse_private, parse_vkey
+from transom.storage.durable import fsync
 from transom.values import CallerId, Pseudonym
 
 DEFAULT_ORIGIN: Final = "transom.local/ledger"
@@ -146,7 +147,7 @@ def next_signer(file: Path, origin: str) -> Signer:
 def take_up_next(folder: Path) -> None:
     """Put the next key in the place of the one that signs now, whose secret is gone with that. Durable on return."""
     (folder / NEXT_KEY).replace(folder / LOG_KEY)
-    _fsync_folder(folder)
+    fsync(folder)
 
 
 def load_or_create_witness(folder: Path, name: str) -> Cosigner:
@@ -212,7 +213,7 @@ def _create(file: Path, text: str) -> None:
     finally:
         draft.unlink()
     # A crash before the folder is synced may lose the file's name. Nothing was signed or sealed under it yet.
-    _fsync_folder(file.parent)
+    fsync(file.parent)
 
 
 def _replace(file: Path, text: str) -> None:
@@ -220,15 +221,7 @@ def _replace(file: Path, text: str) -> None:
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     _create(draft, text)
     draft.replace(file)
-    _fsync_folder(file.parent)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    fsync(file.parent)
 
 
 def _refuse_if_open_to_others(path: Path, mode: str) -> None:

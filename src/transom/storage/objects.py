@@ -5,7 +5,6 @@ to the kernel when it reaches the disk, so for a local folder the file and its f
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from transom.errors import StartError, StorageError
+from transom.storage.durable import fsync
 
 Attributes: TypeAlias = Callable[[str], Mapping[str, str]]
 """Says with which HTTP headers the object at a path is to be served, by a store that serves its objects itself."""
@@ -94,12 +94,12 @@ class Objects:
         if self._root is None:
             return  # an object store's answer is its promise
         file = self._root / path
-        _fsync(file)
-        _fsync(file.parent)
+        fsync(file)
+        fsync(file.parent)
         if file.parent not in self._synced:
             # It may be new: then it is an entry of the folder above it, and so on.
             for folder in file.parent.relative_to(self._root).parents:
-                _fsync(self._root / folder)
+                fsync(self._root / folder)
             self._synced.add(file.parent)
 
     @contextlib.contextmanager
@@ -132,11 +132,3 @@ def open_objects(url_or_path: str | Path, attributes: Attributes = lambda _path:
             f"storage.objects is {text!r}, which cannot be opened ({reason}). Use a folder that this user may write, "
             "or a URL such as s3://BUCKET/PREFIX."
         ) from error
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
